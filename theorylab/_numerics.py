@@ -72,13 +72,13 @@ def floating(name: str, x: ArrayLike) -> Array | np.ndarray:
     TypeError
         If ``x`` is no array of real floating-point numbers.
     """
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+    if not isinstance(x, Array | np.ndarray):
         x = np.asarray(x)
-    dtype = x.dtype  # type: ignore[union-attr]
+    dtype = x.dtype
     if jnp.issubdtype(dtype, jnp.floating):
         narrow = jax.dtypes.canonicalize_dtype(dtype)
         target = np.float32 if np.dtype(narrow).itemsize < 4 else narrow
-        return x if dtype == target else x.astype(target)  # type: ignore[union-attr]
+        return x if dtype == target else x.astype(target)
     kind = "complex" if jnp.issubdtype(dtype, jnp.complexfloating) else "non-floating"
     raise TypeError(
         f"{name} must be a real floating-point array, got the {kind} dtype {dtype}; "

@@ -18,8 +18,8 @@ from theorylab.kernels._propagate import propagate as propagate
 from theorylab.kernels._state import Kernel as Kernel
 from theorylab.kernels._state import KernelState as KernelState
 from theorylab.kernels._state import Layout as Layout
-from theorylab.layers import Abs as Abs
 from theorylab.layers import ABRelu as ABRelu
+from theorylab.layers import Abs as Abs
 from theorylab.layers import Cos as Cos
 from theorylab.layers import Dense as Dense
 from theorylab.layers import Erf as Erf

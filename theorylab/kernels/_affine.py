@@ -63,7 +63,9 @@ def _(layer: Dense, state: KernelState) -> KernelState:
         else:
             fan_in = state.layout.width / layer.s[0]
             weights = outer(state.scale1 / scale1, state.scale2 / scale2, dtype)
-            ntk = ntk + jnp.asarray(fan_in, dtype) * weights * scaled_covariance(state.q1, state.q2, state.gap)
+            ntk = ntk + jnp.asarray(fan_in, dtype) * weights * scaled_covariance(
+                state.q1, state.q2, state.gap
+            )
             if bias is not None:
                 ntk = ntk + outer(1 / scale1, 1 / scale2, dtype)
     return KernelState(scale1, scale2, q1, q2, gap, ntk, after)

@@ -101,17 +101,14 @@ def _loop(layers: tuple[Layer, ...], period: int, state: KernelState) -> KernelS
         for leaves in zip(*hyperparameters, strict=True)
     ]
     structure = jax.tree.structure(blocks[0])
-    arrays = (state.scale1, state.scale2, state.q1, state.q2, state.gap, state.ntk)
 
-    def body(carry: Any, leaves: list[Any]) -> tuple[Any, None]:
-        inner = KernelState(*carry, layout=state.layout)
+    def body(inner: KernelState, leaves: list[Any]) -> tuple[KernelState, None]:
         for layer in jax.tree.unflatten(structure, leaves):
             inner = rule(layer, inner)
-        out = (inner.scale1, inner.scale2, inner.q1, inner.q2, inner.gap, inner.ntk)
-        return out, None
+        return dataclasses.replace(inner, layout=state.layout), None
 
-    final, _ = lax.scan(body, arrays, stacked, length=len(blocks))
-    return KernelState(*final, layout=_layout_behind(layers, state.layout))
+    final, _ = lax.scan(body, state, stacked, length=len(blocks))
+    return dataclasses.replace(final, layout=_layout_behind(layers, state.layout))
 
 
 @rule.register
@@ -139,7 +136,8 @@ def _fan_in_sum(layer: FanInSum, state: State) -> KernelState:
     dtype = branches[0].gap.dtype
     scale1 = unit_scale(sum(s.q1 * s.scale1**2 for s in branches))
     scale2 = unit_scale(sum(s.q2 * s.scale2**2 for s in branches))
-    q1, q2, gap, ntk = 0, 0, 0, None
+    q1, q2 = jnp.zeros_like(scale1), jnp.zeros_like(scale2)
+    gap, ntk = jnp.zeros_like(branches[0].gap), None
     for s in branches:
         r1, r2 = s.scale1 / scale1, s.scale2 / scale2
         ratio = outer(r1, r2, dtype)

@@ -102,10 +102,10 @@ def kernel(
     leaves = [floating(name, leaf) for name, leaf in named1 + named2]
     if not named1:
         raise ValueError("x1: no input given")
-    if x2 is not None and jax.tree.structure(x1) != jax.tree.structure(x2):
+    structure1, structure2 = (str(jax.tree.structure(x)) for x in (x1, x2))
+    if x2 is not None and structure1 != structure2:
         raise ValueError(
-            "x1 and x2 must have the same structure, "
-            f"got {jax.tree.structure(x1)} and {jax.tree.structure(x2)}"
+            f"x1 and x2 must have the same structure, got {structure1} and {structure2}"
         )
     dtype = jnp.result_type(*leaves)
     arrays = [jnp.asarray(leaf, dtype) for leaf in leaves]
@@ -149,10 +149,7 @@ def _compiled(net: Layer, x1: Any, x2: Any, ntk: bool, tile: tuple[int, int]) ->
 def _tile(net: Layer, x1: Any, x2: Any, ntk: bool, same: bool | Array) -> Kernel:
     """One tile; where ``same``, its points are the same in rows and columns."""
     state = jax.tree.map(lambda a, b: _input(a, b, ntk, same), x1, x2)
-    result = rule(net, state)
-    if not isinstance(result, KernelState):
-        raise ValueError("net ends in several branches; join them, e.g. with FanInSum")
-    kernels = result.kernel()
+    kernels = rule(net, state).kernel()
     if same is False:
         return kernels
     if same is True:
@@ -178,12 +175,10 @@ def _input(x1: Array, x2: Array, ntk: bool, same: bool | Array) -> State:
     state = input_state(x1, x2, ntk=ntk)
     if same is False or x1.shape[0] != x2.shape[0]:
         return state
-    diagonal = jnp.logical_and(same, jnp.eye(*state.gap.shape, dtype=bool))
+    diagonal = jnp.logical_and(same, jnp.eye(x1.shape[0], dtype=bool))
     own = jnp.where(jnp.isnan(state.q1), state.q1, 0).astype(state.gap.dtype)
     gap = jnp.where(diagonal, own[:, None], state.gap)
-    return KernelState(
-        state.scale1, state.scale2, state.q1, state.q2, gap, state.ntk, state.layout
-    )
+    return KernelState(state.scale1, state.scale2, state.q1, state.q2, gap, state.ntk, state.layout)
 
 
 def _tiled(

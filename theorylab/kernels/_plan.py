@@ -105,7 +105,8 @@ def plan(
     """
     shapes1, shapes2 = check_shapes(shape1, shape1 if shape2 is None else shape2)
     layout = _input_layout(shape1)
-    layout_after(net, layout, "net")
+    if isinstance(layout_after(net, layout, "net"), tuple):
+        raise ValueError("net ends in several branches; join them, e.g. with FanInSum")
     n1, n2 = shapes1[0][0], shapes2[0][0]
     symmetric = shape2 is None
     channels = sum(shape[1] for shape in shapes1)
@@ -198,9 +199,7 @@ def _bytes(
 _FLOPS = {Dense: 8, FanInSum: 8, Activation: 60}
 
 
-def _layer_plans(
-    layer: Layer, layout: Signal, path: str, pairs: int, ntk: bool
-) -> list[LayerPlan]:
+def _layer_plans(layer: Layer, layout: Signal, path: str, pairs: int, ntk: bool) -> list[LayerPlan]:
     if isinstance(layer, Serial | Parallel):
         plans: list[LayerPlan] = []
         for i, inner in enumerate(layer.layers):

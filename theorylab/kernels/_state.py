@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from theorylab._numerics import outer_difference, safe_sqrt
+from theorylab._numerics import outer_difference, safe_sqrt, wide_scope
 
 
 class Kernel(NamedTuple):
@@ -100,10 +100,10 @@ class KernelState:
 
     def kernel(self) -> Kernel:
         """The covariance and the NTK in natural units, in the dtype of ``gap``."""
-        scale = outer(self.scale1, self.scale2, self.gap.dtype)
-        nngp = scale * scaled_covariance(self.q1, self.q2, self.gap)
-        ntk = None if self.ntk is None else scale * self.ntk
-        return Kernel(nngp, ntk)
+        with wide_scope():
+            scale = outer(self.scale1, self.scale2, self.gap.dtype)
+            nngp = scale * scaled_covariance(self.q1, self.q2, self.gap)
+            return Kernel(nngp, None if self.ntk is None else scale * self.ntk)
 
 
 class Pair(NamedTuple):
@@ -154,8 +154,10 @@ def difference(row1: Array, row2: Array, dtype: Any) -> Array:
 
 
 def scaled_covariance(q1: Array, q2: Array, gap: Array) -> Array:
-    """Covariance in units of the scales, (n1, n2)."""
-    return mean(q1, q2, gap.dtype) - gap
+    """Covariance in units of the scales, (n1, n2); exactly 0 where a variance is, by value only."""
+    covariance = mean(q1, q2, gap.dtype) - gap
+    dead = (column(q1) == 0) | (line(q2) == 0)
+    return covariance - lax.stop_gradient(jnp.where(dead, covariance, 0))
 
 
 def correlation_gap(state: KernelState) -> Array:
@@ -184,7 +186,8 @@ def pair(state: KernelState) -> Pair:
         q1=column(state.q1 * state.scale1**2),
         q2=line(state.q2 * state.scale2**2),
         gap=natural_gap(state),
-        cov=outer(state.scale1, state.scale2, dtype) * scaled_covariance(state.q1, state.q2, state.gap),
+        cov=outer(state.scale1, state.scale2, dtype)
+        * scaled_covariance(state.q1, state.q2, state.gap),
         correlation_gap=correlation_gap(state),
     )
 
@@ -193,8 +196,3 @@ def unit_scale(variance: Array) -> Array:
     """The scale that makes ``variance`` one: its root, or 1 where it is zero; a constant."""
     root = jnp.sqrt(lax.stop_gradient(variance))
     return jnp.where(root > 0, root, jnp.ones_like(root))
-
-
-def tiny(dtype: Any) -> float:
-    """Smallest normal number: a guard for quotients whose numerator vanishes as well."""
-    return float(jnp.finfo(dtype).tiny)

@@ -1,7 +1,7 @@
-"""The record tree of a network: constructors, initialisation, application. No kernel mathematics."""
+"""The record tree of a network: constructors, ``init``, ``apply``. No kernel mathematics."""
 
-from theorylab.layers._activations import Abs as Abs
 from theorylab.layers._activations import ABRelu as ABRelu
+from theorylab.layers._activations import Abs as Abs
 from theorylab.layers._activations import Activation as Activation
 from theorylab.layers._activations import Cos as Cos
 from theorylab.layers._activations import Erf as Erf

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from theorylab.layers._base import Layer, check_constant
+from theorylab.layers._record import record
 
 
 class Activation(Layer):
@@ -33,9 +34,7 @@ class Activation(Layer):
         return self.function(x)
 
 
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Relu(Activation):
     """``max(x, 0)``."""
 
@@ -43,8 +42,7 @@ class Relu(Activation):
         return jax.nn.relu(x)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Abs(Activation):
     """``|x|``."""
 
@@ -52,8 +50,7 @@ class Abs(Activation):
         return jnp.abs(x)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class LeakyRelu(Activation):
     """``max(x, 0) + alpha min(x, 0)``."""
 
@@ -63,8 +60,7 @@ class LeakyRelu(Activation):
         return jnp.where(x < 0, jnp.asarray(self.alpha, x.dtype) * x, x)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class ABRelu(Activation):
     """``a min(x, 0) + b max(x, 0)``."""
 
@@ -76,8 +72,7 @@ class ABRelu(Activation):
         return slope * x
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Erf(Activation):
     """``a erf(b x) + c``."""
 
@@ -90,8 +85,7 @@ class Erf(Activation):
         return a * jax.scipy.special.erf(b * x) + c
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Gelu(Activation):
     """``x Phi(x)`` with the normal distribution function; ``approximate`` uses tanh when finite.
 
@@ -104,8 +98,7 @@ class Gelu(Activation):
         return jax.nn.gelu(x, approximate=self.approximate)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Sin(Activation):
     """``a sin(b x + c)``."""
 
@@ -118,8 +111,7 @@ class Sin(Activation):
         return a * jnp.sin(b * x + c)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Cos(Activation):
     """``a cos(b x + c)``."""
 
@@ -132,8 +124,7 @@ class Cos(Activation):
         return a * jnp.cos(b * x + c)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Rbf(Activation):
     r"""``sqrt(2) sin(sqrt(2 gamma) x + pi/4)``: random features of a Gaussian kernel.
 

@@ -7,10 +7,10 @@ import jax
 from jax import Array
 
 from theorylab.layers._base import Layer, check_count
+from theorylab.layers._record import record
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Serial(Layer):
     """A chain of layers; made by :func:`serial`."""
 
@@ -36,8 +36,7 @@ class Serial(Layer):
         return input_shape
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Parallel(Layer):
     """Layers side by side, each on an input of its own; made by :func:`parallel`."""
 
@@ -61,13 +60,11 @@ class Parallel(Layer):
     def output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         _check_branches(self.layers, input_shape)
         return tuple(
-            layer.output_shape(shape)
-            for layer, shape in zip(self.layers, input_shape, strict=True)
+            layer.output_shape(shape) for layer, shape in zip(self.layers, input_shape, strict=True)
         )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Identity(Layer):
     """Leaves its input as it is."""
 
@@ -78,8 +75,7 @@ class Identity(Layer):
         return x
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class FanOut(Layer):
     """Hands its input to ``num`` branches."""
 
@@ -98,8 +94,7 @@ class FanOut(Layer):
         return (input_shape,) * self.num
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class FanInSum(Layer):
     """Adds the outputs of branches, which must have equal shapes.
 
@@ -120,7 +115,7 @@ class FanInSum(Layer):
 
     def output_shape(self, input_shape: Any) -> Any:
         if not input_shape or not all(isinstance(shape, tuple) for shape in input_shape):
-            raise ValueError(f"FanInSum: the input must be a tuple of branches, got {input_shape!r}")
+            raise ValueError(f"FanInSum: needs a tuple of branches, got {input_shape!r}")
         if any(shape != input_shape[0] for shape in input_shape[1:]):
             raise ValueError(f"FanInSum: branches must have equal shapes, got {input_shape!r}")
         return input_shape[0]

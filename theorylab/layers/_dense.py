@@ -22,17 +22,17 @@ from jax import Array
 
 from theorylab._numerics import HIGHEST
 from theorylab.layers._base import Layer, Shape, check_count, check_scale
+from theorylab.layers._record import record
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Dense(Layer):
     """Fully connected layer ``z = x W + b`` with independent Gaussian parameters.
 
     Parameters
     ----------
     out_dim
-        Number of output channels. In the ``"ntk"`` parameterization the kernels do not depend on it.
+        Number of output channels; no kernel in the ``"ntk"`` parameterization depends on it.
     W_std
         Standard deviation of the weights, times the square root of the fan-in. Not negative.
     b_std

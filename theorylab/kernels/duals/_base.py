@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jax import Array
-from jax.typing import ArrayLike
 
 from theorylab.kernels._state import Pair
 from theorylab.layers import Activation
+
+Scalar = Array | float
+"""A constant of an activation: a number, or a scalar array where it is traced."""
 
 
 class Homogeneous(NamedTuple):
@@ -29,7 +31,7 @@ class Homogeneous(NamedTuple):
         and ``E f'(z1) f'(z2)``.
     """
 
-    gain: ArrayLike
+    gain: Scalar
     correlation: Callable[[Array], tuple[Array, Array]]
 
 

@@ -33,11 +33,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from theorylab._numerics import outer_difference
-from theorylab.kernels._state import Pair, tiny
-from theorylab.kernels.duals._base import Smooth, SmoothPair, dual
+from theorylab.kernels._state import Pair
+from theorylab.kernels.duals._base import Scalar, Smooth, SmoothPair, dual
 from theorylab.layers import Erf
 
 
@@ -97,14 +96,14 @@ def arcsine_gap(p: Pair) -> ArcsineGap:
     n = jnp.sin(tau) ** 2 + reduced
     c2 = jnp.sqrt(c**2 + n)
     same_side = y > 0
-    total = x * c2 + jnp.where(same_side, y, 0) * c
-    numerator = jnp.where(same_side, n / jnp.maximum(total, tiny(dtype)), x * c2 - y * c)
+    total = jnp.where(same_side, x * c2 + y * c, 1)
+    numerator = jnp.where(same_side, n / total, x * c2 - y * c)
     gap = jnp.atan2(numerator, x * y + c * c2)
     determinant = reduced / (4 * inverse1 * inverse2)
     return ArcsineGap(gap, jnp.atan2(y, c2), y, c2, tau, determinant)
 
 
-def error_function(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Smooth:
+def error_function(a: Scalar, b: Scalar, c: Scalar) -> Smooth:
     """Dual of ``a erf(b x) + c``; see the module docstring."""
     power, rate, offset = a * a, b * b, c * c
 

@@ -90,6 +90,10 @@ def _pairwise(p: Pair) -> SmoothPair:
     return SmoothPair(gap, cov, k_dot)
 
 
+GELU = Smooth(_variance, _pairwise)
+"""Dual of ``x Phi(x)``; see the module docstring."""
+
+
 @dual.register
 def _(activation: Gelu) -> Smooth:
-    return Smooth(_variance, _pairwise)
+    return GELU

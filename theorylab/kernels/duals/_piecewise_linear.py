@@ -23,14 +23,13 @@ Differs from the reference:
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from theorylab._numerics import arccosine_pair
-from theorylab.kernels.duals._base import Homogeneous, dual
-from theorylab.layers import Abs, ABRelu, LeakyRelu, Relu
+from theorylab.kernels.duals._base import Homogeneous, Scalar, dual
+from theorylab.layers import ABRelu, Abs, LeakyRelu, Relu
 
 
-def piecewise_linear(a: ArrayLike, b: ArrayLike) -> Homogeneous:
+def piecewise_linear(a: Scalar, b: Scalar) -> Homogeneous:
     """Dual of ``a min(x, 0) + b max(x, 0)``; see the module docstring."""
     squares = a * a + b * b
 

@@ -25,15 +25,14 @@ import math
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from theorylab._numerics import outer_difference
 from theorylab.kernels._state import Pair
-from theorylab.kernels.duals._base import Smooth, SmoothPair, dual
+from theorylab.kernels.duals._base import Scalar, Smooth, SmoothPair, dual
 from theorylab.layers import Cos, Rbf, Sin
 
 
-def sinusoid(a: ArrayLike, b: ArrayLike, z: ArrayLike) -> Smooth:
+def sinusoid(a: Scalar, b: Scalar, z: Scalar) -> Smooth:
     """Dual of ``a sin(b x + c)`` with ``z = cos(2 c)``; see the module docstring."""
     power, rate = a * a / 2, b * b
 

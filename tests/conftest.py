@@ -1,0 +1,113 @@
+"""What every test has: no network, no window, a list of allowed skips, and two contexts.
+
+Nothing here changes JAX's configuration for the whole run. Double precision, strict promotion and
+several devices are asked for where they are needed, so that the other tests see what users see.
+"""
+
+import ipaddress
+import os
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.toml"
+
+
+# Contexts ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def strict_promotion():
+    """Raise where our own functions mix dtypes or ranks; optax and flax do not run under it."""
+    import jax
+
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+# No network -------------------------------------------------------------------------------------
+
+
+def _is_local(host) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in (None, "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_the_network(event: str, args: tuple) -> None:
+    """Refuse, as an audit hook, every address but loopback and unix sockets (plain paths)."""
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"):
+        address = args[1]
+        if isinstance(address, tuple) and not _is_local(address[0]):
+            raise RuntimeError(f"a test opened a socket to {address}: tests use loopback only")
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        if not _is_local(args[0]):
+            raise RuntimeError(f"a test looked up {args[0]!r}: tests use loopback only")
+
+
+# An audit hook sees every socket that Python opens, however it was imported; it cannot be removed,
+# which is what one wants for the life of a test process.
+sys.addaudithook(_refuse_the_network)
+
+
+# Collection and skips ---------------------------------------------------------------------------
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave the scripts beside the tests alone: with doctests on, pytest would import them."""
+    if collection_path.is_dir() or collection_path.name.startswith(("test_", "conftest")):
+        return None
+    return True
+
+
+class _Skips:
+    """Fails a run on a skip that allowed_skips.toml does not name."""
+
+    def __init__(self):
+        entries = tomllib.loads(ALLOWED_SKIPS.read_text()).get("skip", [])
+        self.allowed = [(entry["test"], entry["reason"]) for entry in entries]
+        self.unexpected: list[str] = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped and not any(fnmatch(report.nodeid, test) for test, _ in self.allowed):
+            self.unexpected.append(f"{report.nodeid}: {report.longrepr}")
+
+    def pytest_collectreport(self, report):
+        self.pytest_runtest_logreport(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        if self.unexpected and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.unexpected:
+            terminalreporter.section("skips that tests/allowed_skips.toml does not name", red=True)
+            for line in self.unexpected:
+                terminalreporter.line(line)
+
+
+def pytest_configure(config):
+    """Watch the skips where CI asks for it; a worker of pytest-xdist leaves that to its master."""
+    if os.environ.get("THEORYLAB_CHECK_SKIPS") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Skips(), "theorylab-skips")

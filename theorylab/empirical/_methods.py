@@ -1,0 +1,85 @@
+r"""Two ways to a block of the NTK; each is a pair (prepare one tile, combine two of them).
+
+*Jacobian contraction*: prepare the Jacobians :math:`J_i = \partial f(x_i) / \partial\theta`,
+combine by :math:`J_i J_j^\top`, leaf by leaf. *NTK-vector products*: for each column and output,
+pull a basis vector back to the parameters and push it forward through all rows, so that no two
+Jacobians are multiplied.
+
+Differs from the paper / reference:
+  1. Novak, Sohl-Dickstein & Schoenholz (2022), sections 3.2 and 3.3, differentiate whole batches;
+     here every Jacobian is of one example, so that memory is that of a tile, and outputs of one
+     example must not depend on the others of its batch.
+  2. NTK-vector products go through the columns one by one, since all at once they would need the
+     Jacobians.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from theorylab.empirical._axes import Axes, contract_jacobians, reduce_full
+
+Tree = Any
+Example = Callable[[list[jax.Array], Tree], list[jax.Array]]
+
+
+class Method(NamedTuple):
+    """``prepare(x)`` for a tile of inputs, ``combine(rows, columns)`` to a list of blocks."""
+
+    prepare: Callable[[Tree], Any]
+    combine: Callable[[Any, Any], list[jax.Array]]
+
+
+def jacobian(g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int) -> Method:
+    """Jacobian contraction."""
+    del pulled  # a Jacobian holds all its rows
+
+    def prepare(x: Tree) -> list[list[jax.Array]]:
+        jacobians = jax.vmap(jax.jacrev(g), (None, 0))(floats, x)
+        return [
+            [leaf.reshape(*leaf.shape[: 1 + len(out.sizes)], -1) for leaf in leaves]
+            for out, leaves in zip(axes, jacobians, strict=True)
+        ]
+
+    def combine(rows: Any, columns: Any) -> list[jax.Array]:
+        blocks = []
+        for out, row, column in zip(axes, rows, columns, strict=True):
+            terms = [contract_jacobians(a, b, out) for a, b in zip(row, column, strict=True)]
+            blocks.append(sum(terms[1:], terms[0]) / out.traced_size)
+        return blocks
+
+    return Method(prepare, combine)
+
+
+def vector_product(g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int) -> Method:
+    """NTK-vector products, with ``pulled`` copies of the parameters in memory at a time."""
+
+    def combine(rows: Tree, columns: Tree) -> list[jax.Array]:
+        push = jax.linearize(lambda p: jax.vmap(g, (None, 0))(p, rows), floats)[1]
+
+        def column(example: Tree) -> list[jax.Array]:
+            outputs, pull = jax.vjp(lambda p: g(p, example), floats)
+            products = []
+            for k, out in enumerate(axes):
+
+                def through(seed: jax.Array, k: int = k) -> jax.Array:
+                    seeds = [seed if i == k else jnp.zeros_like(o) for i, o in enumerate(outputs)]
+                    return push(pull(seeds)[0])[k]
+
+                basis = jnp.eye(out.outputs, dtype=outputs[k].dtype)
+                seeds = basis.reshape(-1, *out.sizes)
+                full = jax.lax.map(through, seeds, batch_size=min(pulled, out.outputs))
+                products.append(full.reshape(*out.sizes, *full.shape[1:]))
+            return products
+
+        full = jax.lax.map(column, columns)
+        return [
+            reduce_full(leaf, out) / out.traced_size for leaf, out in zip(full, axes, strict=True)
+        ]
+
+    return Method(lambda x: x, combine)
+
+
+METHODS = {"jacobian": jacobian, "vector_product": vector_product}

@@ -1,0 +1,112 @@
+"""Checks of the arguments that all predictions share, made before anything is traced.
+
+Differs from the paper / reference:
+  1. No paper. Only shapes, dtypes and plain Python or NumPy numbers are looked at; the values of
+     arrays are never the reason for an error, since they are unknown under ``jit``.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from theorylab._numerics import floating
+
+
+def is_kernel(k: Any) -> bool:
+    """Whether ``k`` is a pair of kernels rather than one array."""
+    return hasattr(k, "nngp") and hasattr(k, "ntk")
+
+
+def ntk_of(name: str, k: Any) -> jax.Array | np.ndarray:
+    """Take the NTK of a kernel pair, or the array itself; (rows, columns), not empty."""
+    if is_kernel(k):
+        if k.ntk is None:
+            raise ValueError(
+                f"{name}.ntk is None: gradient descent needs the NTK. Compute it with ntk=True; "
+                "if only the last layer is trained, its NTK is the NNGP: pass that array"
+            )
+        return matrix(f"{name}.ntk", k.ntk)
+    return matrix(name, k)
+
+
+def nngp_of(name: str, k: Any) -> jax.Array | np.ndarray | None:
+    """Take the NNGP of a kernel pair; None for an array."""
+    return matrix(f"{name}.nngp", k.nngp) if is_kernel(k) and k.nngp is not None else None
+
+
+def matrix(name: str, k: ArrayLike) -> jax.Array | np.ndarray:
+    """Check a real floating matrix with at least one row and column."""
+    checked = floating(name, k)
+    if checked.ndim != 2 or 0 in checked.shape:
+        raise ValueError(f"{name} must be a non-empty matrix, got shape {checked.shape}")
+    return checked
+
+
+def shaped(name: str, x: jax.Array | np.ndarray, shape: tuple[int, ...], why: str) -> None:
+    """Require exactly this shape."""
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape} ({why}), got {tuple(x.shape)}")
+
+
+def targets(y: ArrayLike, n: int) -> jax.Array | np.ndarray:
+    """Targets with n rows, one for each training point."""
+    checked = floating("y", y)
+    if checked.ndim == 0 or checked.shape[0] != n:
+        raise ValueError(
+            f"y must have one row for each of the {n} training points of k_train, "
+            f"got shape {tuple(checked.shape)}"
+        )
+    if 0 in checked.shape:
+        raise ValueError(f"y must not be empty, got shape {tuple(checked.shape)}")
+    return checked
+
+
+def scalar(name: str, value: Any, *, positive: bool) -> ArrayLike:
+    """Check a real scalar; plain numbers must be finite and positive (or at least 0)."""
+    if isinstance(value, numbers.Real | np.bool_):
+        number = float(value)
+        if not math.isfinite(number) or number < 0 or (positive and number == 0):
+            rule = "positive" if positive else "0 or positive"
+            raise ValueError(f"{name} must be finite and {rule}, got {value!r}")
+        return number
+    if not hasattr(value, "dtype"):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be a real number, got the complex dtype {value.dtype}")
+    if value.shape != ():
+        raise ValueError(f"{name} must be a scalar, got shape {value.shape}")
+    return value
+
+
+def times(name: str, t: Any, *, whole: bool) -> jax.Array | np.ndarray:
+    """Check a scalar or vector of times (real) or of step counts (whole or infinite)."""
+    checked: Any = t if hasattr(t, "dtype") else np.asarray(t)
+    if checked.dtype == object or not (
+        jnp.issubdtype(checked.dtype, jnp.floating) or jnp.issubdtype(checked.dtype, jnp.integer)
+    ):
+        raise TypeError(f"{name} must be a real number or a vector of them, got {t!r}")
+    if checked.ndim > 1 or checked.size == 0:
+        raise ValueError(f"{name} must be a scalar or a vector, got shape {tuple(checked.shape)}")
+    if isinstance(checked, np.ndarray | np.generic):
+        if np.any(np.asarray(checked) < 0):
+            raise ValueError(f"{name} must not be negative, got {t!r}")
+        if whole and np.any(np.isfinite(checked) & (checked != np.floor(checked))):
+            raise ValueError(f"{name} must be whole numbers or infinity, got {t!r}")
+    elif whole and jnp.issubdtype(checked.dtype, jnp.integer):
+        checked = checked.astype(jnp.result_type(float))
+    return checked
+
+
+def common_dtype(*arrays: jax.Array | np.ndarray | None) -> jnp.dtype:
+    """Find the dtype that all given arrays promote to, as JAX holds it now."""
+    return jnp.result_type(*[x.dtype for x in arrays if x is not None])
+
+
+def cast(x: ArrayLike | None, dtype: jnp.dtype) -> jax.Array | None:
+    """``x`` as a JAX array of this dtype; None stays None."""
+    return None if x is None else jnp.asarray(x, dtype=dtype)
