@@ -95,6 +95,9 @@ def test_wrong_shapes_and_parameters_are_named():
         NET.init(jax.random.key(0), (3,))
     with pytest.raises(ValueError, match="params has 1 entries for 3 layers"):
         NET.apply((0,), jnp.ones((3, 4)))
+    params = NET.init(jax.random.key(0), (3, 4))
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 4\).*got \(3, 5\)"):
+        NET.apply(params, jnp.ones((3, 5)))
     with pytest.raises(ValueError, match="parallel: needs a tuple of 2 inputs, got 3 of them"):
         tk.parallel(tk.Identity(), tk.Identity()).output_shape(((1, 2),) * 3)
     with pytest.raises(ValueError, match="FanInSum: branches must have equal shapes"):

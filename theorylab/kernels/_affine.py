@@ -30,6 +30,7 @@ from theorylab.kernels._state import (
     difference,
     outer,
     scaled_covariance,
+    unit,
     unit_scale,
 )
 from theorylab.layers import Dense
@@ -42,18 +43,17 @@ def _(layer: Dense, state: KernelState) -> KernelState:
     bias = None if layer.b_std is None else jnp.asarray(layer.b_std, wide)
     after = _dense_layout(layer, state.layout, "Dense")
 
+    if bias is None:
+        return _linear(layer, weight, state, after)
     # New units first, as constants; then the affine map in these units.
     scale1 = _new_scale(weight, bias, state.scale1, state.q1)
     scale2 = _new_scale(weight, bias, state.scale2, state.q2)
     r1, r2 = weight * state.scale1 / scale1, weight * state.scale2 / scale2
-    q1, q2 = r1**2 * state.q1, r2**2 * state.q2
-    gap = outer(r1, r2, dtype) * state.gap
+    e1, e2 = bias / scale1, bias / scale2
+    q1, q2 = unit(r1**2 * state.q1 + e1**2), unit(r2**2 * state.q2 + e2**2)
     spread = difference(r1, r2, dtype) * difference(r1 * state.q1, r2 * state.q2, dtype)
-    if bias is not None:
-        e1, e2 = bias / scale1, bias / scale2
-        q1, q2 = q1 + e1**2, q2 + e2**2
-        spread = spread + difference(e1, e2, dtype) ** 2
-    gap = gap + spread / 2
+    spread = spread + difference(e1, e2, dtype) ** 2
+    gap = outer(r1, r2, dtype) * state.gap + spread / 2
 
     ntk = state.ntk
     if ntk is not None:
@@ -61,24 +61,38 @@ def _(layer: Dense, state: KernelState) -> KernelState:
         if layer.parameterization == "ntk":
             ntk = ntk + scaled_covariance(q1, q2, gap)
         else:
-            fan_in = state.layout.width / layer.s[0]
-            weights = outer(state.scale1 / scale1, state.scale2 / scale2, dtype)
-            ntk = ntk + jnp.asarray(fan_in, dtype) * weights * scaled_covariance(
-                state.q1, state.q2, state.gap
-            )
-            if bias is not None:
-                ntk = ntk + outer(1 / scale1, 1 / scale2, dtype)
+            ratio = outer(state.scale1 / scale1, state.scale2 / scale2, dtype)
+            ntk = ntk + ratio * _fan_in(layer, state) + outer(1 / scale1, 1 / scale2, dtype)
     return KernelState(scale1, scale2, q1, q2, gap, ntk, after)
 
 
-def _new_scale(weight: Array, bias: Array | None, scale: Array, q: Array) -> Array:
-    variance = weight**2 * scale**2 * q
-    if bias is not None:
-        variance = variance + bias**2
-    return unit_scale(variance)
+def _linear(layer: Dense, weight: Array, state: KernelState, after: Layout) -> KernelState:
+    """Without bias: all scales grow by the weight, and nothing else changes but the NTK."""
+    dtype = state.gap.dtype
+    growth = unit_scale(weight**2)
+    r = (weight / growth) ** 2
+    q1, q2, gap = r * state.q1, r * state.q2, r.astype(dtype) * state.gap
+    ntk = state.ntk
+    if ntk is not None:
+        ntk = r.astype(dtype) * ntk
+        if layer.parameterization == "ntk":
+            ntk = ntk + scaled_covariance(q1, q2, gap)
+        else:
+            ntk = ntk + (1 / growth**2).astype(dtype) * _fan_in(layer, state)
+    return KernelState(growth * state.scale1, growth * state.scale2, q1, q2, gap, ntk, after)
+
+
+def _fan_in(layer: Dense, state: KernelState) -> Array:
+    """The weights' own share of the standard NTK, in the old units: ``n / s_0`` covariances."""
+    covariance = scaled_covariance(state.q1, state.q2, state.gap)
+    return jnp.asarray(state.layout.width / layer.s[0], covariance.dtype) * covariance
+
+
+def _new_scale(weight: Array, bias: Array, scale: Array, q: Array) -> Array:
+    return unit_scale(weight**2 * scale**2 * q + bias**2)
 
 
 @layout_after.register
 def _dense_layout(layer: Dense, layout: Layout, path: str) -> Layout:
     single(layout, path)
-    return Layout(layer.out_dim, gaussian=True, fresh=(True,) * len(layout.fresh))
+    return Layout(layer.channels, gaussian=True, fresh=(True,) * len(layout.fresh))

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from theorylab.kernels._propagate import Signal, State, layout_after, layouts_of, rule
+from theorylab.kernels._propagate import Signal, State, layer_path, layout_after, layouts_of, rule
 from theorylab.kernels._state import (
     KernelState,
     Layout,
     difference,
     outer,
+    unit,
     unit_scale,
 )
 from theorylab.layers import Activation, Dense, FanInSum, FanOut, Layer, Parallel, Serial
@@ -124,7 +125,6 @@ def _opened_state(state: State) -> State:
 
 @rule.register
 def _parallel(layer: Parallel, state: State) -> tuple[State, ...]:
-    _check_branches(layer, state, "parallel")
     return tuple(rule(inner, s) for inner, s in zip(layer.layers, state, strict=True))
 
 
@@ -146,13 +146,13 @@ def _fan_in_sum(layer: FanInSum, state: State) -> KernelState:
         gap = gap + (ratio * s.gap + spread / 2)
         if s.ntk is not None:
             ntk = ratio * s.ntk + (0 if ntk is None else ntk)
-    return KernelState(scale1, scale2, q1, q2, gap, ntk, layout)
+    return KernelState(scale1, scale2, unit(q1), unit(q2), gap, ntk, layout)
 
 
 @layout_after.register
 def _serial_layout(layer: Serial, layout: Signal, path: str) -> Signal:
     for i, inner in enumerate(layer.layers):
-        layout = layout_after(inner, layout, f"{path}[{i}] {_name(inner)}")
+        layout = layout_after(inner, layout, layer_path(path, i, inner))
     return layout
 
 
@@ -172,7 +172,7 @@ def _opened(layout: Signal) -> Signal:
 def _parallel_layout(layer: Parallel, layout: Signal, path: str) -> Signal:
     _check_branches(layer, layout, path)
     return tuple(
-        layout_after(inner, one, f"{path}[{i}] {_name(inner)}")
+        layout_after(inner, one, layer_path(path, i, inner))
         for i, (inner, one) in enumerate(zip(layer.layers, layout, strict=True))
     )
 
@@ -213,7 +213,3 @@ def _check_branches(layer: Parallel, signal: Signal, path: str) -> None:
         )
     if len(signal) != len(layer.layers):
         raise ValueError(f"{path} has {len(layer.layers)} branches but {len(signal)} inputs")
-
-
-def _name(layer: Layer) -> str:
-    return "" if isinstance(layer, Serial | Parallel) else type(layer).__name__

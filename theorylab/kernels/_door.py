@@ -9,10 +9,10 @@ from jax import Array, lax
 
 from theorylab._numerics import floating, wide_scope
 from theorylab._tree import leaf_name, leaves_with_names
-from theorylab.kernels._input import input_state
+from theorylab.kernels._input import Points, paired_state, points
 from theorylab.kernels._plan import plan
-from theorylab.kernels._propagate import State, rule
-from theorylab.kernels._state import Kernel, KernelState
+from theorylab.kernels._propagate import rule
+from theorylab.kernels._state import Kernel
 from theorylab.layers import Layer
 
 
@@ -135,75 +135,76 @@ def _cast(net: Layer, dtype: Any) -> Layer:
 
 @partial(jax.jit, static_argnames=("ntk", "tile"))
 def _compiled(net: Layer, x1: Any, x2: Any, ntk: bool, tile: tuple[int, int]) -> Kernel:
-    n1 = jax.tree.leaves(x1)[0].shape[0]
-    if x2 is None:
-        if tile[0] >= n1:
-            return _tile(net, x1, x1, ntk, same=True)
-        return _tiled(net, x1, x1, ntk, tile, symmetric=True)
-    n2 = jax.tree.leaves(x2)[0].shape[0]
+    symmetric = x2 is None
+    rows = jax.tree.map(points, x1)
+    columns = rows if symmetric else jax.tree.map(points, x2)
+    n1, n2 = (jax.tree.leaves(p)[0].shape[0] for p in (rows, columns))
     if tile[0] >= n1 and tile[1] >= n2:
-        return _tile(net, x1, x2, ntk, same=False)
-    return _tiled(net, x1, x2, ntk, tile, symmetric=False)
+        return _tile(net, rows, columns, ntk, same=symmetric)
+    return _tiled(net, rows, columns, (n1, n2), ntk, tile, symmetric)
 
 
-def _tile(net: Layer, x1: Any, x2: Any, ntk: bool, same: bool | Array) -> Kernel:
+def _tile(net: Layer, rows: Any, columns: Any, ntk: bool, same: bool | Array) -> Kernel:
     """One tile; where ``same``, its points are the same in rows and columns."""
-    state = jax.tree.map(lambda a, b: _input(a, b, ntk, same), x1, x2)
+    state = jax.tree.map(
+        lambda p1, p2: paired_state(p1, p2, ntk=ntk, same=same),
+        rows,
+        columns,
+        is_leaf=lambda p: isinstance(p, Points),
+    )
     kernels = rule(net, state).kernel()
-    if same is False:
+    if same is False or kernels.nngp.shape[0] != kernels.nngp.shape[1]:
         return kernels
     if same is True:
         # A condition that the compiler cannot decide: see _mirrored.
         same = jnp.logical_not(jnp.isnan(kernels.nngp[0, 0]))
-    return lax.cond(same, _mirrored, lambda k: k, kernels)
+    index = jnp.arange(kernels.nngp.shape[0])
+    return lax.cond(same, _mirrored, lambda k, _: k, kernels, index)
 
 
-def _mirrored(kernels: Kernel) -> Kernel:
+def _mirrored(kernels: Kernel, index: Array) -> Kernel:
     """The upper triangle, mirrored.
 
     Rounding differs between (i, j) and (j, i): in products of matrices, and in elementwise code
     wherever the compiler contracts a multiplication and an addition. Called under a condition, so
     that it works on finished entries; fused with what makes them, they would be made twice, and
-    perhaps differently.
+    perhaps differently. The index is an argument because the compiler would evaluate a constant
+    mask entry by entry, which takes half a minute.
     """
-    rows = lax.broadcasted_iota(jnp.int32, kernels.nngp.shape, 0)
-    columns = lax.broadcasted_iota(jnp.int32, kernels.nngp.shape, 1)
-    return jax.tree.map(lambda k: jnp.where(rows > columns, k.T, k), kernels)
-
-
-def _input(x1: Array, x2: Array, ntk: bool, same: bool | Array) -> State:
-    state = input_state(x1, x2, ntk=ntk)
-    if same is False or x1.shape[0] != x2.shape[0]:
-        return state
-    diagonal = jnp.logical_and(same, jnp.eye(x1.shape[0], dtype=bool))
-    own = jnp.where(jnp.isnan(state.q1), state.q1, 0).astype(state.gap.dtype)
-    gap = jnp.where(diagonal, own[:, None], state.gap)
-    return KernelState(state.scale1, state.scale2, state.q1, state.q2, gap, state.ntk, state.layout)
+    below = index[:, None] > index[None, :]
+    return jax.tree.map(lambda k: jnp.where(below, k.T, k), kernels)
 
 
 def _tiled(
-    net: Layer, x1: Any, x2: Any, ntk: bool, tile: tuple[int, int], symmetric: bool
+    net: Layer,
+    rows: Any,
+    columns: Any,
+    shape: tuple[int, int],
+    ntk: bool,
+    tile: tuple[int, int],
+    symmetric: bool,
 ) -> Kernel:
     """All tiles in one loop; of a symmetric kernel the upper ones, each written twice."""
-    n1, n2 = jax.tree.leaves(x1)[0].shape[0], jax.tree.leaves(x2)[0].shape[0]
-    dtype = jax.tree.leaves(x1)[0].dtype
-    count1, count2 = -(-n1 // tile[0]), -(-n2 // tile[1])
-    padded1, padded2 = count1 * tile[0], count2 * tile[1]
-    x1 = jax.tree.map(lambda x: jnp.pad(x, ((0, padded1 - n1), (0, 0))), x1)
-    x2 = jax.tree.map(lambda x: jnp.pad(x, ((0, padded2 - n2), (0, 0))), x2)
-    pairs = [(i, j) for i in range(count1) for j in range(count2) if i <= j or not symmetric]
+    dtype = jax.tree.leaves(rows)[0].dtype
+    counts = tuple(-(-n // size) for n, size in zip(shape, tile, strict=True))
+    padded = tuple(count * size for count, size in zip(counts, tile, strict=True))
+    rows, columns = (
+        jax.tree.map(lambda a, n=n, p=p: jnp.pad(a, ((0, p - n),) + ((0, 0),) * (a.ndim - 1)), side)
+        for side, n, p in zip((rows, columns), shape, padded, strict=True)
+    )
+    pairs = [(i, j) for i in range(counts[0]) for j in range(counts[1]) if i <= j or not symmetric]
 
     def body(out: Kernel, pair: Array) -> tuple[Kernel, None]:
         i, j = pair[0] * tile[0], pair[1] * tile[1]
-        rows = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, i, tile[0]), x1)
-        columns = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, j, tile[1]), x2)
-        result = _tile(net, rows, columns, ntk, same=(i == j) if symmetric else False)
+        ours = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, i, tile[0]), rows)
+        theirs = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, j, tile[1]), columns)
+        result = _tile(net, ours, theirs, ntk, same=(i == j) if symmetric else False)
         out = jax.tree.map(lambda a, k: lax.dynamic_update_slice(a, k, (i, j)), out, result)
         if symmetric:
             out = jax.tree.map(lambda a, k: lax.dynamic_update_slice(a, k.T, (j, i)), out, result)
         return out, None
 
-    empty = jnp.zeros((padded1, padded2), dtype)
+    empty = jnp.zeros(padded, dtype)
     start = Kernel(nngp=empty, ntk=empty if ntk else None)
     kernels, _ = lax.scan(body, start, jnp.asarray(pairs, jnp.int32))
-    return jax.tree.map(lambda k: k[:n1, :n2], kernels)
+    return jax.tree.map(lambda k: k[: shape[0], : shape[1]], kernels)

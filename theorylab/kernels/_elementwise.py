@@ -5,16 +5,17 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from theorylab._numerics import safe_sqrt
 from theorylab.kernels._propagate import layout_after, rule, single
 from theorylab.kernels._state import (
     KernelState,
     Layout,
     correlation_gap,
     difference,
+    from_correlation_gap,
     mean,
     outer,
     pair,
+    unit,
     unit_scale,
 )
 from theorylab.kernels.duals import Homogeneous, Smooth, dual
@@ -31,13 +32,11 @@ def _(layer: Activation, state: KernelState) -> KernelState:
 
 def _homogeneous(rule: Homogeneous, state: KernelState) -> KernelState:
     """Scales grow by the root of the gain; correlations are mapped; variances stay 1."""
-    dtype = state.gap.dtype
     gain = jnp.asarray(rule.gain, state.q1.dtype)
     c, k_dot = rule.correlation(correlation_gap(state))
     scale1, q1 = _rescale(state.scale1, gain * state.q1)
     scale2, q2 = _rescale(state.scale2, gain * state.q2)
-    s1, s2 = safe_sqrt(q1), safe_sqrt(q2)
-    gap = outer(s1, s2, dtype) * c + difference(s1, s2, dtype) ** 2 / 2
+    gap = from_correlation_gap(c, q1, q2)
     return _with_ntk(state, scale1, scale2, q1, q2, gap, k_dot)
 
 
@@ -58,13 +57,14 @@ def _smooth(rule: Smooth, state: KernelState) -> KernelState:
     spread = difference(r1, r2, dtype) * difference(r1 * variance1, r2 * variance2, dtype)
     through_gap = scaled * out.gap + spread / 2
     through_covariance = mean(q1, q2, dtype) - scaled * out.cov
-    gap = jnp.where(scaled * out.gap < 1, through_gap, through_covariance)
+    near = (scaled * out.gap < 1) & (outer(q1, q2, dtype) > 0)
+    gap = jnp.where(near, through_gap, through_covariance)
     return _with_ntk(state, scale1, scale2, q1, q2, gap, out.k_dot)
 
 
 def _rescale(scale: Array, q: Array) -> tuple[Array, Array]:
-    unit = unit_scale(q)
-    return scale * unit, q / unit**2
+    root = unit_scale(q)
+    return scale * root, unit(q / root**2)
 
 
 def _with_ntk(

@@ -5,27 +5,61 @@ For inputs :math:`x_i \in R^d` with :math:`\mu_i^2 = |x_i|^2/d` and :math:`u_i =
 .. math:: q_i = \frac{|u_i|^2}{d} = 1, \qquad g_{ij} = \frac{|u_i - u_j|^2}{2 d} .
 
 A product of matrices gives :math:`g` with the absolute error of its arithmetic, ``eps``, that is an
-angle wrong by ``eps / theta``. Formed in float64 that is below float32's rounding everywhere. When
-the kernel itself is wanted in the widest type, pairs with :math:`g <` ``NEAR`` are formed again
-from differences, in chunks, so that data without near pairs pay one comparison per pair.
+angle wrong by ``eps / theta``: harmless but near :math:`g = 0`. Pairs with :math:`g <` ``NEAR`` are
+therefore formed again from differences of the rows, in the wide dtype. Data without near pairs pay
+one comparison per pair. Where more than a fraction ``MANY`` of a tile is near, a product in float64
+is cheaper than differences, and as good for a float32 kernel.
 
 Differs from the reference (Neural Tangents forms :math:`x_i \cdot x_j/d` in the input's dtype):
 
 1. Gaps in place of products; near pairs from differences.
-2. ``NEAR`` = 1e-3 in float64 leaves an angle error of 4e-16/sqrt(2e-3) = 1e-14 above it; 5e-2 in
-   float32 (used where the hardware has no float64) leaves 2e-7/sqrt(0.1) = 6e-7.
-3. ``CHUNK`` = 256 pairs at a time bounds the gathered rows at 256 d numbers.
+2. ``NEAR`` = 5e-2 in float32 leaves an angle error of 2e-7/sqrt(0.1) = 6e-7 above it, as large as
+   float32's own rounding of an angle; 1e-3 in float64 leaves 4e-16/sqrt(2e-3) = 1e-14.
+3. ``CHUNK`` = 256 pairs at a time bounds the gathered rows at 256 d numbers; ``MANY`` = 1/32 is
+   where both routes took the same time for d = 784 on two CPU cores.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from theorylab._numerics import HIGHEST, wide_dtype, wide_scope
-from theorylab.kernels._state import KernelState, Layout, column, line, unit_scale
+from theorylab.kernels._state import KernelState, Layout, column, line, mean, unit, unit_scale
 
 NEAR = {4: 5e-2, 8: 1e-3}
 CHUNK = 256
+MANY = 1 / 32
+
+
+class Points(NamedTuple):
+    """Inputs with all that belongs to one of them alone.
+
+    Attributes
+    ----------
+    x
+        As given, (n, d).
+    scale
+        Root of the mean square, (n,), wide dtype; constant under differentiation.
+    q
+        Mean square of ``x / scale``, (n,), wide dtype: 1, or 0 for a zero row.
+    u
+        ``x / scale`` in the dtype of ``x``.
+    """
+
+    x: Array
+    scale: Array
+    q: Array
+    u: Array
+
+
+def points(x: Array) -> Points:
+    """Prepare inputs (n, d)."""
+    wide = x.astype(wide_dtype(x.dtype))
+    scale = unit_scale(jnp.mean(wide**2, axis=1))
+    u = wide / scale[:, None]
+    return Points(x, scale, unit(jnp.mean(u**2, axis=1)), u.astype(x.dtype))
 
 
 def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
@@ -52,29 +86,26 @@ def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
     [[0.5, 0.0], [0.0, 0.5]]
     """
     with wide_scope():
-        return _input_state(x1, x2, ntk=ntk)
+        return paired_state(points(x1), points(x2), ntk=ntk, same=False)
 
 
-def _input_state(x1: Array, x2: Array, *, ntk: bool) -> KernelState:
-    dtype = x1.dtype
-    scale1, u1 = _normalise(x1)
-    scale2, u2 = _normalise(x2)
-    gap = scaled_gap(u1, u2).astype(dtype) if u1.dtype != dtype else refined_gap(u1, u2)
+def paired_state(p1: Points, p2: Points, *, ntk: bool, same: bool | Array) -> KernelState:
+    """State of prepared inputs; where ``same``, equal indices mean one and the same point."""
+    fixed = lax.stop_gradient((p1.x, p2.x, p1.scale, p2.scale, p1.q, p2.q))
+    diagonal = jnp.asarray(False)
+    if same is not False and p1.x.shape == p2.x.shape:
+        index = jnp.arange(p1.x.shape[0])
+        diagonal = jnp.logical_and(same, column(index) == line(index))
+    gap = _gap(p1.u, p2.u, fixed, jnp.broadcast_to(diagonal, (p1.q.size, p2.q.size)))
     return KernelState(
-        scale1=scale1,
-        scale2=scale2,
-        q1=jnp.mean(u1**2, axis=1),
-        q2=jnp.mean(u2**2, axis=1),
+        scale1=p1.scale,
+        scale2=p2.scale,
+        q1=p1.q,
+        q2=p2.q,
         gap=gap,
         ntk=jnp.zeros_like(gap) if ntk else None,
-        layout=Layout(width=x1.shape[1], gaussian=False),
+        layout=Layout(width=p1.x.shape[1], gaussian=False),
     )
-
-
-def _normalise(x: Array) -> tuple[Array, Array]:
-    x = x.astype(wide_dtype(x.dtype))
-    scale = unit_scale(jnp.mean(x**2, axis=1))
-    return scale, x / scale[:, None]
 
 
 def _mean_product(u1: Array, u2: Array) -> Array:
@@ -82,57 +113,63 @@ def _mean_product(u1: Array, u2: Array) -> Array:
 
 
 @jax.custom_jvp
-def scaled_gap(u1: Array, u2: Array) -> Array:
-    """Gap (n1, n2) of rows (n1, d), (n2, d) by one product, in their dtype; at least 0."""
-    squares = column(jnp.mean(u1**2, axis=1) / 2) + line(jnp.mean(u2**2, axis=1) / 2)
-    gap = squares - _mean_product(u1, u2)
-    # A maximum would turn NaN into 0 on some backends.
+def _gap(u1: Array, u2: Array, fixed: tuple[Array, ...], diagonal: Array) -> Array:
+    """Gap (n1, n2), at least 0, exactly 0 on ``diagonal``; differentiable in ``u1``, ``u2``."""
+    x1, x2, scale1, scale2, q1, q2 = fixed
+    dtype, wide = u1.dtype, q1.dtype
+    gap = _clip(mean(q1, q2, dtype) - _mean_product(u1, u2))
+    # A NaN is neither near nor clipped, and stays on the diagonal.
+    gap = jnp.where(diagonal & (gap >= 0), 0, gap)
+    near = (gap < NEAR[dtype.itemsize]) & ~diagonal
+    count = jnp.sum(near, dtype=jnp.int32)
+
+    def few(_: Array) -> Array:
+        flat = near.reshape(-1)
+        rank = jnp.cumsum(flat, dtype=jnp.int32)
+
+        def refine(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            done, values = carry
+            index = jnp.searchsorted(rank, done + 1 + jnp.arange(CHUNK, dtype=jnp.int32))
+            i, j = jnp.divmod(index, u2.shape[0])
+            rows = _rows(x1, scale1, i) - _rows(x2, scale2, j)
+            squares = jnp.mean(rows**2, axis=1) / 2
+            return done + CHUNK, values.at[index].set(squares.astype(dtype), mode="drop")
+
+        start = (jnp.zeros_like(count), gap.reshape(-1))
+        return lax.while_loop(lambda carry: carry[0] < count, refine, start)[1].reshape(gap.shape)
+
+    def many(_: Array) -> Array:
+        rows1 = x1.astype(wide) / scale1[:, None]
+        rows2 = x2.astype(wide) / scale2[:, None]
+        product = _clip(column(q1 / 2) + line(q2 / 2) - _mean_product(rows1, rows2))
+        return jnp.where(diagonal & (gap >= 0), 0, product).astype(dtype)
+
+    branches = [lambda kept: kept, few]
+    choice = (count > 0).astype(jnp.int32)
+    if dtype != wide:
+        branches.append(many)
+        choice = choice + (count > MANY * gap.size)
+    return lax.switch(choice, branches, gap)
+
+
+def _clip(gap: Array) -> Array:
+    """At least 0; unlike a maximum, sure to keep NaN."""
     return jnp.where(gap < 0, 0, gap)
 
 
-@scaled_gap.defjvp
-def _scaled_gap_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    # Products in float32: transposing a float64 product happens in the caller's scope, where
-    # 64-bit types may be off.
-    narrow = jnp.float32 if wide_dtype(jnp.float32) == jnp.float64 else primals[0].dtype
-    return scaled_gap(*primals), _gap_tangent(primals, tangents, narrow)
+def _rows(x: Array, scale: Array, index: Array) -> Array:
+    rows = jnp.take(x, index, axis=0, mode="clip").astype(scale.dtype)
+    return rows / jnp.take(scale, index, mode="clip")[:, None]
 
 
-@jax.custom_jvp
-def refined_gap(u1: Array, u2: Array) -> Array:
-    """Gap as :func:`scaled_gap`, with near pairs formed from differences of the rows."""
-    gap = scaled_gap(u1, u2)
-    near = (gap < NEAR[u1.dtype.itemsize]).reshape(-1)
-    rank = jnp.cumsum(near, dtype=jnp.int32)
-    count = rank[-1]
+@_gap.defjvp
+def _gap_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """Tangent: mean over channels of ``(u_i - u_j)(du_i - du_j)``, from products.
 
-    def refine(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        done, flat = carry
-        index = jnp.searchsorted(rank, done + 1 + jnp.arange(CHUNK, dtype=jnp.int32))
-        i, j = jnp.divmod(index, u2.shape[0])
-        rows = jnp.take(u1, i, axis=0, mode="clip") - jnp.take(u2, j, axis=0, mode="clip")
-        flat = flat.at[index].set(jnp.mean(rows**2, axis=1) / 2, mode="drop")
-        return done + CHUNK, flat
-
-    _, flat = lax.while_loop(lambda carry: carry[0] < count, refine, (0 * count, gap.reshape(-1)))
-    return flat.reshape(gap.shape)
-
-
-@refined_gap.defjvp
-def _refined_gap_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    return refined_gap(*primals), _gap_tangent(primals, tangents, primals[0].dtype)
-
-
-def _gap_tangent(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array], product_dtype: jnp.dtype
-) -> Array:
-    """Mean over channels of ``(u_i - u_j)(du_i - du_j)``, from products."""
-    (u1, u2), (du1, du2) = primals, tangents
+    In the dtype of the kernel: transposing a float64 product happens in the caller's scope, where
+    64-bit types may be off.
+    """
+    (u1, u2, _, diagonal), (du1, du2, _, _) = primals, tangents
     own = column(jnp.mean(u1 * du1, axis=1)) + line(jnp.mean(u2 * du2, axis=1))
-    v1, v2, dv1, dv2 = (a.astype(product_dtype) for a in (u1, u2, du1, du2))
-    cross = _mean_product(dv1, v2) + _mean_product(v1, dv2)
-    return own - cross.astype(u1.dtype)
+    tangent = own - _mean_product(du1, u2) - _mean_product(u1, du2)
+    return _gap(*primals), jnp.where(diagonal, 0, tangent)

@@ -13,7 +13,7 @@ import numpy as np
 
 from theorylab._numerics import wide_dtype
 from theorylab._tree import leaves_with_names
-from theorylab.kernels._propagate import Signal, layout_after
+from theorylab.kernels._propagate import Signal, layer_path, layout_after
 from theorylab.kernels._state import Layout
 from theorylab.layers import Activation, Dense, FanInSum, Layer, Parallel, Serial
 
@@ -203,9 +203,8 @@ def _layer_plans(layer: Layer, layout: Signal, path: str, pairs: int, ntk: bool)
     if isinstance(layer, Serial | Parallel):
         plans: list[LayerPlan] = []
         for i, inner in enumerate(layer.layers):
-            name = "" if isinstance(inner, Serial | Parallel) else f" {type(inner).__name__}"
             branch = layout[i] if isinstance(layer, Parallel) else layout
-            plans += _layer_plans(inner, branch, f"{path}[{i}]{name}", pairs, ntk)
+            plans += _layer_plans(inner, branch, layer_path(path, i, inner), pairs, ntk)
             if isinstance(layer, Serial):
                 layout = layout_after(inner, layout, path)
         return plans

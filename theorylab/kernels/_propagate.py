@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from theorylab._numerics import wide_scope
-from theorylab.layers import Identity, Layer
+from theorylab.layers import Identity, Layer, Parallel, Serial
 
 # A signal of a network with branches is a tuple of states, of layouts likewise.
 State = Any
@@ -94,3 +94,9 @@ def single(layout: Signal, path: str) -> None:
             f"{path} takes one input but stands behind {len(layout)} branches; "
             "join them with FanInSum or put it inside parallel"
         )
+
+
+def layer_path(path: str, i: int, layer: Layer) -> str:
+    """Name of the i-th layer of a combinator, e.g. ``net[1] parallel[0] Dense``."""
+    names = {Serial: "", Parallel: " parallel"}
+    return f"{path}[{i}]{names.get(type(layer), ' ' + type(layer).__name__)}"

@@ -81,7 +81,8 @@ class KernelState:
     scale1, scale2
         Scales of rows (n1,) and columns (n2,), wide dtype, constant under differentiation.
     q1, q2
-        Variances in units of the squared scales, (n1,) and (n2,), wide dtype; 1 up to rounding.
+        Variances in units of the squared scales, (n1,) and (n2,), wide dtype; 1, or 0 for a signal
+        that is zero.
     gap
         Half the mean squared difference of the scaled signals, (n1, n2).
     ntk
@@ -154,20 +155,32 @@ def difference(row1: Array, row2: Array, dtype: Any) -> Array:
 
 
 def scaled_covariance(q1: Array, q2: Array, gap: Array) -> Array:
-    """Covariance in units of the scales, (n1, n2); exactly 0 where a variance is, by value only."""
-    covariance = mean(q1, q2, gap.dtype) - gap
-    dead = (column(q1) == 0) | (line(q2) == 0)
-    return covariance - lax.stop_gradient(jnp.where(dead, covariance, 0))
+    """Covariance in units of the scales, (n1, n2)."""
+    return mean(q1, q2, gap.dtype) - gap
 
 
 def correlation_gap(state: KernelState) -> Array:
-    """One minus the correlation, (n1, n2); 1 where a variance is zero."""
+    """One minus the correlation, (n1, n2); 1 where a variance is zero.
+
+    The roots of the variances are 1 or 0, so that they lose nothing in the narrow dtype; written
+    out all the same, since their derivatives are not zero.
+    """
     dtype = state.gap.dtype
+    live1, live2 = state.q1 > 0, state.q2 > 0
     s1, s2 = safe_sqrt(state.q1), safe_sqrt(state.q2)
-    product = outer(s1, s2, dtype)
-    live = product > 0
-    radial = difference(s1, s2, dtype) ** 2 / 2
-    return jnp.where(live, (state.gap - radial) / jnp.where(live, product, 1), 1)
+    inverse1 = jnp.where(live1, 1 / jnp.where(live1, s1, 1), 0)
+    inverse2 = jnp.where(live2, 1 / jnp.where(live2, s2, 1), 0)
+    radial = (column(s1).astype(dtype) - line(s2).astype(dtype)) ** 2 / 2
+    dead = 1 - outer(live1, live2, dtype)
+    return (state.gap - radial) * outer(inverse1, inverse2, dtype) + dead
+
+
+def from_correlation_gap(c: Array, q1: Array, q2: Array) -> Array:
+    """The gap, (n1, n2), of scaled signals whose correlation is ``1 - c``."""
+    dtype = c.dtype
+    s1, s2 = safe_sqrt(q1), safe_sqrt(q2)
+    radial = (column(s1).astype(dtype) - line(s2).astype(dtype)) ** 2 / 2
+    return outer(s1, s2, dtype) * c + radial
 
 
 def natural_gap(state: KernelState) -> Array:
@@ -196,3 +209,11 @@ def unit_scale(variance: Array) -> Array:
     """The scale that makes ``variance`` one: its root, or 1 where it is zero; a constant."""
     root = jnp.sqrt(lax.stop_gradient(variance))
     return jnp.where(root > 0, root, jnp.ones_like(root))
+
+
+def unit(q: Array) -> Array:
+    """A scaled variance without its rounding: exactly 1, or 0 where it is zero.
+
+    Derivatives pass unchanged. Both subtraction and addition are exact next to 1.
+    """
+    return q + lax.stop_gradient(jnp.where(q > 0, 1 - q, 0))

@@ -95,7 +95,7 @@ def check_scale(layer: str, name: str, value: Any) -> None:
 
 def check_constant(layer: str, name: str, value: Any) -> float | None:
     """Raise unless ``value`` is a finite real number, or an array (which is not looked at)."""
-    if isinstance(value, bool | str | complex):
+    if value is None or isinstance(value, bool | str | complex):
         raise TypeError(f"{layer}: {name} must be a real number, got {value!r}")
     if isinstance(value, numbers.Real | np.number):
         number = float(value)

@@ -41,8 +41,8 @@ class Dense(Layer):
     parameterization
         ``"ntk"`` or ``"standard"``.
     s
-        Width multipliers ``(s_in, s_out)`` of the standard parameterization; ``s_in`` alone acts on
-        this layer, ``s_out`` states the next layer's.
+        Width multipliers ``(s_in, s_out)`` of the standard parameterization: the layer has
+        ``s_out * out_dim`` output channels, and its fan-in is ``s_in`` times a base width.
 
     Raises
     ------
@@ -65,35 +65,46 @@ class Dense(Layer):
     parameterization: Literal["ntk", "standard"] = dataclasses.field(
         default="ntk", metadata={"static": True}
     )
-    s: tuple[float, float] = dataclasses.field(default=(1, 1), metadata={"static": True})
+    s: tuple[int, int] = dataclasses.field(default=(1, 1), metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_count("Dense", "out_dim", self.out_dim)
         check_scale("Dense", "W_std", self.W_std)
-        check_scale("Dense", "b_std", self.b_std)
+        if self.b_std is not None:
+            check_scale("Dense", "b_std", self.b_std)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(
                 "Dense: parameterization must be 'ntk' or 'standard', "
                 f"got {self.parameterization!r}"
             )
-        if len(self.s) != 2 or not all(factor > 0 for factor in self.s):
-            raise ValueError(f"Dense: s must be two positive numbers, got {self.s!r}")
+        if len(self.s) != 2 or not all(isinstance(f, int) and f > 0 for f in self.s):
+            raise ValueError(f"Dense: s must be two positive integers, got {self.s!r}")
+
+    @property
+    def channels(self) -> int:
+        """Output channels of the finite layer."""
+        return self.out_dim * (self.s[1] if self.parameterization == "standard" else 1)
 
     def init(self, key: Array, input_shape: Any) -> dict[str, Array]:
         n = self._fan_in(input_shape)
         key_w, key_b = jax.random.split(key)
-        weights = jax.random.normal(key_w, (n, self.out_dim))
+        weights = jax.random.normal(key_w, (n, self.channels))
         if self.parameterization == "standard":
             weights = weights * jnp.asarray(self.W_std * (self.s[0] / n) ** 0.5, weights.dtype)
         if self.b_std is None:
             return {"W": weights}
-        bias = jax.random.normal(key_b, (self.out_dim,))
+        bias = jax.random.normal(key_b, (self.channels,))
         if self.parameterization == "standard":
             bias = bias * jnp.asarray(self.b_std, bias.dtype)
         return {"W": weights, "b": bias}
 
     def apply(self, params: dict[str, Array], x: Array, key: Array | None = None) -> Array:
         weights = params["W"]
+        if jnp.ndim(x) != 2 or jnp.shape(x)[1] != weights.shape[0]:
+            raise ValueError(
+                f"Dense: x must have shape (n, {weights.shape[0]}), as the weights say, "
+                f"got {jnp.shape(x)}"
+            )
         product = jnp.matmul(x, weights, precision=HIGHEST)
         if self.parameterization == "standard":
             z = product * jnp.asarray(self.s[0] ** -0.5, product.dtype)
@@ -105,7 +116,7 @@ class Dense(Layer):
 
     def output_shape(self, input_shape: Any) -> Shape:
         self._fan_in(input_shape)
-        return (*input_shape[:-1], self.out_dim)
+        return (*input_shape[:-1], self.channels)
 
     def _fan_in(self, input_shape: Any) -> int:
         is_shape = isinstance(input_shape, tuple) and all(isinstance(n, int) for n in input_shape)
