@@ -120,10 +120,11 @@ def _angle_coefficients(degree: int) -> tuple[np.ndarray, np.ndarray]:
     ratio = [math.comb(2 * k, k) / 8.0**k / (2 * k + 1) for k in range(terms)]
     powers = np.arange(terms)
 
+    nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+
     def interpolate(series: np.ndarray) -> np.ndarray:
-        chebyshev = np.polynomial.chebyshev.chebinterpolate(
-            lambda x: np.sum(series * ((x[:, None] + 1) / 2) ** powers, axis=1), degree
-        )
+        values = np.sum(series * ((nodes[:, None] + 1) / 2) ** powers, axis=1)
+        chebyshev = np.polynomial.chebyshev.chebfit(nodes, values, degree)
         return np.polynomial.chebyshev.cheb2poly(chebyshev)
 
     a = np.array(ratio)

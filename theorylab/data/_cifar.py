@@ -84,6 +84,6 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         )
     records = np.fromfile(path, dtype=np.uint8, count=size).reshape(-1, RECORD_BYTES)
     labels, pixels = records[:, 0], records[:, 1:]
-    if labels.max() >= NUM_CLASSES:
-        raise ValueError(f"{path}: label {labels.max()} found, labels go from 0 to 9")
+    if int(np.max(labels)) >= NUM_CLASSES:
+        raise ValueError(f"{path}: label {int(np.max(labels))} found, labels go from 0 to 9")
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels

@@ -81,9 +81,9 @@ def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
     --------
     >>> import jax.numpy as jnp
     >>> from theorylab.kernels import input_state
-    >>> state = input_state(jnp.eye(2), jnp.eye(2))
-    >>> state.kernel().nngp.tolist()
-    [[0.5, 0.0], [0.0, 0.5]]
+    >>> x = 2 * jnp.eye(4)[:2]
+    >>> input_state(x, x).kernel().nngp.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     with wide_scope():
         return paired_state(points(x1), points(x2), ntk=ntk, same=False)
