@@ -242,3 +242,21 @@ def test_a_nan_stays_in_its_own_row_and_column(monkeypatch):
     with jax.enable_x64(True):
         double = np.asarray(mlp(tk.Erf(), 2).kernel(x.astype(np.float64)).ntk)
     assert np.all(np.isnan(double[5])) and np.all(np.isfinite(double[np.ix_(clean, clean)]))
+
+
+@pytest.mark.parametrize("spread", [1e-5, 1e-2, 0.3, 2.0])
+@pytest.mark.parametrize("clustered", [3, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaps_of_few_and_of_many_near_pairs_equal_differences(spread, clustered, dtype):
+    """Few near pairs are formed from differences, many by a wider product where there is one."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 30))
+    x[:clustered] = x[0] + spread * rng.normal(size=(clustered, 30))
+    x[5] *= 3.0
+    x = x.astype(dtype)
+    u = x.astype(np.float64) / np.sqrt(np.mean(x.astype(np.float64) ** 2, axis=1))[:, None]
+    exact = np.mean((u[:, None] - u) ** 2, axis=2) / 2
+    with jax.enable_x64(dtype == np.float64):
+        gap = np.asarray(tk.input_state(jnp.asarray(x), jnp.asarray(x)).gap, np.float64)
+    angle, exact_angle = (2 * np.arcsin(np.sqrt(np.minimum(g, 2) / 2)) for g in (gap, exact))
+    assert np.max(np.abs(angle - exact_angle)) < (1e-6 if dtype == np.float32 else 1e-13)
