@@ -21,7 +21,7 @@ from benchmarks._process import PEER_PYTHON, Worker, peer_exists
 from benchmarks._report import growth_exponent, table, verdict, write
 
 SCRIPT = Path(__file__).resolve().parent / "_kernel_worker.py"
-# CPU-seconds over the peer's, from the issue that asked for the engine.
+# CPU-seconds over the peer's, stated requirement for the first engine.
 TARGETS = {"kernel(x)": 0.33, "kernel(x1, x2)": 0.5}
 HOW = "the peer is not installed: `make oracles` (or `bash tests/oracles/make.sh env`) makes it"
 

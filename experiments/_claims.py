@@ -1,9 +1,9 @@
 """What a figure claims, and the three words that a claim can get.
 
 A claim is a measured number, the interval that it must lie in, and where that interval comes
-from: an issue, a paper, or a derivation in the docstring of the experiment, never the run itself.
-A claim names the presets in which it *binds*; elsewhere its verdict is "not tested", whatever the
-number says, because a smaller run has no right to pass or to fail it.
+from: a stated requirement, a paper, or a derivation in the experiment's docstring, never the run
+itself. A claim names the presets in which it *binds*; elsewhere its verdict is "not tested",
+whatever the number says, because a smaller run has no right to pass or to fail it.
 """
 
 import math
@@ -47,7 +47,7 @@ class Claim:
 
     Examples
     --------
-    >>> slope = Claim("slope", -0.49, 0.01, -0.56, -0.44, "issue 2", ("quick", "paper"), "-1/2")
+    >>> slope = Claim("slope", -0.49, 0.01, -0.56, -0.44, "theorem 1", ("quick", "paper"), "-1/2")
     >>> verdict(slope, "quick"), verdict(slope, "smoke")
     ('pass', 'not tested')
     """

@@ -51,7 +51,12 @@ def _dispatch(space: Workspace, words: list[str]) -> int:
     options, strange = parser.parse_known_args(words or ["--help"])
     if strange:
         known = ("--preset", "--force", "--publish", "--json", f"{_arguments.PREFIX}FIELD")
-        hint = _catalog.suggest(strange[0].partition("=")[0], known)
+        if not strange[0].startswith("-"):
+            raise _catalog.UsageError(f"unexpected argument {strange[0]!r}")
+        given = strange[0].partition("=")[0]
+        if given in known:
+            raise _catalog.UsageError(f"{options.command} takes no option {given!r}")
+        hint = _catalog.suggest(given, known)
         raise _catalog.UsageError(f"unknown option {strange[0]!r}{hint}")
     if overrides and options.command not in ("run", "why"):
         raise _catalog.UsageError(

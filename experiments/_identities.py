@@ -21,7 +21,7 @@ from experiments._layerwise import layerwise_ntk
 from experiments._networks import CLASSES, coordinates, descend, keys, mlp, squared_loss
 from theorylab import empirical, predict
 
-WIDTH = 48  # of the network in the first identity; any will do
+WIDTH = 48  # of the networks in the first two identities; any will do
 
 
 def _apart(a, b):
@@ -50,7 +50,7 @@ def kernels_agree(x, seed, family):
 
 
 def spans_agree(x, seed, family):
-    """Return {name: relative difference} of the third identity for pixels x (n, d)."""
+    """Return {name: relative difference} of the fourth identity for pixels x (n, d)."""
     with jax.enable_x64(True):
         pixels = np.asarray(x, np.float64)
         (inside,) = coordinates(pixels)
@@ -77,7 +77,7 @@ def spans_agree(x, seed, family):
 
 
 def stepping_agrees(x, x_test, y, *, width, rate, steps, every, seed, family):
-    """Return {name: relative difference} of the third identity, at training and test points.
+    """Return {name: relative difference} of the fourth identity, at training and test points.
 
     The network has ten outputs that share parameters, so its kernel couples them: it is an
     (m c) x (m c) matrix. The loss averages over the m images alone, whence the factor c in the rate

@@ -23,7 +23,7 @@ to a deterministic :math:`\Theta` as n grows (theorem 1) and that it does not mo
    / n`. It is cleanest with one hidden layer and one output; deeper networks with more outputs
    mix it with terms of order 1/n.
 
-The accepted intervals are those of issue 2, around -1/2, -1 and -3/4.
+The accepted intervals are the stated requirement, around -1/2, -1 and -3/4.
 
 Exact identities, in float64, in every preset (``_identities``): the kernel computed layer by layer
 (``_layerwise``) is the contraction of whole Jacobians, and is what NTK-vector products give;
@@ -287,13 +287,13 @@ def claims(arrays):
     for name, values, widths, low, high, paper, origin in (
         ("slope of the deviation at initialization", arrays["start_deviation"],
          arrays["start_widths"], -0.56, -0.44, "converges (theorem 1); -1/2 by fluctuations",
-         "issue 2; central limit theorem over units, Hanin and Nica (2020), theorem 1"),
+         "stated requirement; central limit theorem over units, Hanin and Nica (2020), theorem 1"),
         ("slope of the change over training, erf", arrays["erf_change"],
          arrays["erf_widths"], -1.15, -0.88, "constant (theorem 2); -1 for smooth activations",
-         "issue 2; Dyer and Gur-Ari (2020), Huang and Yau (2020)"),
+         "stated requirement; Dyer and Gur-Ari (2020), Huang and Yau (2020)"),
         ("slope of the change over training, ReLU", arrays["relu_change"],
          arrays["relu_widths"], -0.86, -0.62, "constant (theorem 2); no rate",
-         "issue 2; -3/4 by flipped gates, argued in the docstring"),
+         "stated requirement; -3/4 by flipped gates, argued in the docstring"),
     ):  # fmt: skip
 
         def rate(samples, widths=widths):

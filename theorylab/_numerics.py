@@ -88,8 +88,13 @@ def floating(name: str, x: ArrayLike) -> Array | np.ndarray:
 
 @jax.custom_jvp
 def safe_sqrt(x: Array) -> Array:
-    """Square root of ``max(x, 0)`` with derivative 0 at 0; NaN stays NaN."""
-    return jnp.sqrt(jnp.maximum(x, 0))
+    """Square root of ``max(x, 0)`` with derivatives 0 at 0; NaN stays NaN.
+
+    Guarded inside as well as by its rule: JAX differentiates the inside where a second derivative
+    passes through a loop.
+    """
+    live = jnp.logical_not(x <= 0)
+    return jnp.where(live, jnp.sqrt(jnp.where(live, x, 1)), 0)
 
 
 @safe_sqrt.defjvp
@@ -171,7 +176,9 @@ def arccosine_pair(c: Array) -> tuple[Array, Array]:
     c = jnp.clip(c, 0, 2)
     near = c <= 1
     v = jnp.where(near, c, 2 - c)
-    root = jnp.sqrt(2 * v)
+    eps = float(jnp.finfo(dtype).eps)
+    live = jnp.logical_not(v <= 16 * eps**2)  # the guard of the rule below; see safe_sqrt
+    root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 1)), 0)
     x = 2 * v - 1
     folded = root * _horner(p, x) * jnp.asarray(1 / math.pi, dtype)
     integral = v * root * _horner(q, x) * jnp.asarray(1 / math.pi, dtype)

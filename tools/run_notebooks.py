@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60
+STRICT = "import warnings; warnings.simplefilter('error')"
 
 # A kernel that the user registered elsewhere under the same name must not run instead of ours.
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -37,7 +38,7 @@ def execute(source: Path, target: Path) -> tuple[float, float]:
         timeout=2 * SECONDS,
         kernel_name="python3",
         # Silences a start-up note that loopback is not encrypted.
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        extra_arguments=["--IPKernelApp.log_level=ERROR", f"--IPKernelApp.exec_lines={STRICT}"],
         resources={"metadata": {"path": str(source.parent)}},
     )
     client.execute()

@@ -28,6 +28,8 @@ NET = tk.serial(tk.Dense(8), tk.Relu(), tk.Dense(1))
         (((X, X),), ValueError, r"net\[0\] Dense takes one input but stands behind 2 branches"),
         ((X, (X,)), ValueError, r"x1 and x2 must have the same structure"),
         (((),), ValueError, r"x1: no input given"),
+        (([X],), TypeError, r"x1 must be an array, or a tuple of arrays .* got a list"),
+        (({"image": X},), TypeError, r"x1 must be an array, or a tuple .* got a dict"),
     ],
 )
 def test_wrong_inputs_are_named(arguments, error, message):
@@ -50,6 +52,11 @@ def test_wrong_inputs_are_named(arguments, error, message):
         (lambda: tk.Dense(1, 1.0, None, "mup"), ValueError, r"'ntk' or 'standard', got 'mup'"),
         (lambda: tk.Dense(1, s=(0, 1)), ValueError, r"s must be two positive integers"),
         (lambda: tk.Erf(a=1j), TypeError, r"Erf: a must be a real number"),
+        (lambda: tk.Dense(1, W_std=np.array(-1.0)), ValueError, r"W_std must not be negative"),
+        (lambda: tk.Dense(1, W_std=jnp.array(-1.0)), ValueError, r"W_std must not be negative"),
+        (lambda: tk.Dense(1, W_std=[1.0]), TypeError, r"W_std must be a real number"),
+        (lambda: tk.Dense(1, s=3), ValueError, r"s must be two positive integers, got 3"),
+        (lambda: tk.Gelu(3), TypeError, r"approximate must be a bool, got 3"),
         (lambda: tk.Rbf(-1.0), ValueError, r"gamma must not be negative, got -1.0"),
         (lambda: tk.FanOut(0), ValueError, r"num must be at least 1"),
         (lambda: tk.serial(), ValueError, r"serial: needs at least one layer"),
@@ -116,6 +123,19 @@ def test_a_hyperparameter_with_axes_points_to_vmap():
         tk.serial(tk.Dense(1, W_std=jnp.ones(2))).kernel(X)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X, X[:, :2]), ValueError, r"same features"),
+        ((X[0], X), ValueError, r"x1 must have shape \(n, d\), got \(3,\)"),
+        ((X, X.astype(int)), TypeError, r"x2 must be a real floating-point array"),
+    ],
+)
+def test_wrong_inputs_of_a_state_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        tk.input_state(*arguments)
+
+
 def test_unknown_layer_inputs_are_refused():
     with pytest.raises(TypeError, match="takes the input pattern"):
         NET.kernel(X, pattern=X)
@@ -124,6 +144,10 @@ def test_unknown_layer_inputs_are_refused():
 def test_a_memory_limit_shrinks_tiles_and_names_what_would_do():
     roomy, tight = NET.plan((2000, 784)), NET.plan((2000, 784), memory_limit=42_000_000)
     assert tight.tile < roomy.tile and tight.bytes_peak <= 42_000_000 < roomy.bytes_peak
+    with pytest.raises(TypeError, match=r"whole number of bytes, got '1GB'"):
+        NET.kernel(X, memory_limit="1GB")
+    with pytest.raises(ValueError, match=r"x1 must have shape \(n, d\), got 3"):
+        NET.plan(3)
     with pytest.raises(ValueError, match=r"memory_limit: 1000 bytes .* needs \d+ bytes"):
         NET.kernel(X, memory_limit=1000)
     small = NET.kernel(X, memory_limit=10**6)

@@ -242,6 +242,9 @@ def test_a_nan_stays_in_its_own_row_and_column(monkeypatch):
     with jax.enable_x64(True):
         double = np.asarray(mlp(tk.Erf(), 2).kernel(x.astype(np.float64)).ntk)
     assert np.all(np.isnan(double[5])) and np.all(np.isfinite(double[np.ix_(clean, clean)]))
+    x[5, 2] = np.inf
+    ours = np.asarray(mlp(tk.Relu(), 2).kernel(x).ntk)
+    assert np.all(np.isnan(ours[5])) and np.all(np.isfinite(ours[np.ix_(clean, clean)]))
 
 
 @pytest.mark.parametrize("spread", [1e-5, 1e-2, 0.3, 2.0])

@@ -61,7 +61,7 @@ def kernel(
         For inputs of wrong rank, unequal features or no points, for a layer that cannot stand where
         it does, for a ``memory_limit`` that no tile can meet.
     TypeError
-        For integer or complex inputs.
+        For integer or complex inputs, and for lists and dictionaries of inputs.
     NotImplementedError
         Where there is no closed form; the message names the layer.
 
@@ -77,8 +77,8 @@ def kernel(
     (``x2 = -x1``) under a kinked activation without bias, where a gap near 2 holds the angle only
     to the square root of ``eps``: there the NTK is off by up to 1e-4 in float32, 1e-9 in float64.
 
-    *Derivatives* exist in both modes, in inputs and in hyperparameters (pass ``net`` itself as the
-    argument). Where the NTK of a kinked activation has a cusp, at parallel inputs, the mean of the
+    *Derivatives* of first and second order exist in both modes, in inputs and in hyperparameters
+    (pass ``net`` itself as the argument). Where the NTK of a kinked activation has a cusp, at parallel inputs, the mean of the
     one-sided derivatives is returned. At a zero input under layers without bias the kernel is a
     cone: the derivative is finite and has no meaning.
 
@@ -99,6 +99,12 @@ def kernel(
     if layer_inputs:
         names = ", ".join(sorted(layer_inputs))
         raise TypeError(f"kernel: no layer of this network takes the input {names}")
+    for name, x in (("x1", x1), ("x2", x2)):
+        if isinstance(x, dict | list):
+            raise TypeError(
+                f"{name} must be an array, or a tuple of arrays for a network with several "
+                f"inputs, got a {type(x).__name__}"
+            )
     named1 = leaves_with_names("x1", x1)
     named2 = [] if x2 is None else leaves_with_names("x2", x2)
     leaves = [floating(name, leaf) for name, leaf in named1 + named2]

@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from theorylab._numerics import HIGHEST, wide_dtype, wide_scope
+from theorylab._numerics import HIGHEST, floating, wide_dtype, wide_scope
+from theorylab.kernels._plan import check_shapes
 from theorylab.kernels._state import KernelState, Layout, column, line, mean, unit, unit_scale
 
 NEAR = {4: 5e-2, 8: 1e-3}
@@ -77,6 +78,11 @@ def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
     KernelState
         Gap and NTK in the dtype of the inputs, row quantities in the wide dtype.
 
+    Raises
+    ------
+    ValueError, TypeError
+        For arrays of wrong rank, unequal features, no points, or no real floating dtype.
+
     Examples
     --------
     >>> import jax.numpy as jnp
@@ -85,6 +91,10 @@ def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
     >>> input_state(x, x).kernel().nngp.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    x1, x2 = jnp.asarray(floating("x1", x1)), jnp.asarray(floating("x2", x2))
+    check_shapes(x1.shape, x2.shape)
+    dtype = jnp.result_type(x1, x2)
+    x1, x2 = x1.astype(dtype), x2.astype(dtype)
     with wide_scope():
         return paired_state(points(x1), points(x2), ntk=ntk, same=False)
 

@@ -103,6 +103,8 @@ def plan(
     >>> tk.plan(net, (2000, 784)).tile
     (500, 500)
     """
+    if memory_limit is not None and not isinstance(memory_limit, int | np.integer):
+        raise TypeError(f"memory_limit must be a whole number of bytes, got {memory_limit!r}")
     shapes1, shapes2 = check_shapes(shape1, shape1 if shape2 is None else shape2)
     layout = _input_layout(shape1)
     if isinstance(layout_after(net, layout, "net"), tuple):
@@ -140,6 +142,8 @@ def check_shapes(shape1: Any, shape2: Any) -> tuple[list[tuple[int, int]], list[
     """The input shapes as two lists of (n, d); raises ``ValueError`` unless they fit together."""
     lists = []
     for name, shape in (("x1", shape1), ("x2", shape2)):
+        if not isinstance(shape, tuple):
+            raise ValueError(f"{name} must have shape (n, d), got {shape!r}")
         named = leaves_with_names(name, jax.tree.map(_Shape, shape, is_leaf=_is_shape))
         if not named:
             raise ValueError(f"{name}: no input given")

@@ -94,6 +94,10 @@ class Gelu(Activation):
 
     approximate: bool = dataclasses.field(default=False, metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.approximate, bool):
+            raise TypeError(f"Gelu: approximate must be a bool, got {self.approximate!r}")
+
     def function(self, x: Array) -> Array:
         return jax.nn.gelu(x, approximate=self.approximate)
 

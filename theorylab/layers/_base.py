@@ -12,6 +12,7 @@ import numbers
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -86,7 +87,7 @@ class Layer:
 def check_scale(layer: str, name: str, value: Any) -> None:
     """Raise unless ``value`` can be a standard deviation: finite and not negative.
 
-    Only numbers are looked at: a traced or batched leaf has no value yet.
+    A traced or batched leaf has no value yet, and passes.
     """
     number = check_constant(layer, name, value)
     if number is not None and number < 0:
@@ -94,11 +95,15 @@ def check_scale(layer: str, name: str, value: Any) -> None:
 
 
 def check_constant(layer: str, name: str, value: Any) -> float | None:
-    """Raise unless ``value`` is a finite real number, or an array (which is not looked at)."""
-    if value is None or isinstance(value, bool | str | complex):
+    """The number, if it is known; raises unless it is real and finite, or an array."""
+    is_array = isinstance(value, np.ndarray | Array)
+    if isinstance(value, bool) or not (is_array or isinstance(value, numbers.Real)):
         raise TypeError(f"{layer}: {name} must be a real number, got {value!r}")
-    if isinstance(value, numbers.Real | np.number):
-        number = float(value)
+    if not is_array or value.ndim == 0:
+        try:
+            number = float(value)
+        except jax.errors.ConcretizationTypeError:  # a traced leaf
+            return None
         if not math.isfinite(number):
             raise ValueError(f"{layer}: {name} must be finite, got {value!r}")
         return number

@@ -77,7 +77,8 @@ class Dense(Layer):
                 "Dense: parameterization must be 'ntk' or 'standard', "
                 f"got {self.parameterization!r}"
             )
-        if len(self.s) != 2 or not all(isinstance(f, int) and f > 0 for f in self.s):
+        pair = isinstance(self.s, tuple) and len(self.s) == 2
+        if not pair or not all(isinstance(f, int) and f > 0 for f in self.s):
             raise ValueError(f"Dense: s must be two positive integers, got {self.s!r}")
 
     @property
