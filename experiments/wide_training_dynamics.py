@@ -29,10 +29,10 @@ step, since their worst step is the first, where nothing has been trained.
 Accepted intervals. For centred networks they are the stated requirement. For networks as drawn
 theory says -1/2 in N and 0 in n, and its covariance gives the sampling error (``_deviations``): at
 the last step of the quick preset the mean square has 458 degrees of freedom, so the logarithm of
-one deviation has a standard deviation of 0.033, and slopes one of at most 0.015. In N the interval is -1/2 +- 0.1. In n
-corrections of order 1/n come on top, whose constant the theory of infinite width does not give, so
-that slope is shown beside 0 +- 0.1 and binds in no preset: single networks of widths 64 .. 1024
-were seen to deviate by 0.76, 0.85, 0.92, 0.97, 0.98 of the band.
+one deviation has a standard deviation of 0.033, and slopes one of at most 0.015. In N the interval
+is -1/2 +- 0.1. In n corrections of order 1/n come on top, whose constant the theory of infinite
+width does not give, so that slope is shown beside 0 +- 0.1 and binds in no preset: single networks
+of widths 64 .. 1024 were seen to deviate by 0.76, 0.85, 0.92, 0.97, 0.98 of the band.
 
 The exact identity, in float64 and in every preset (``_identities``): the closed form with a
 *finite* network's own kernel (all ten outputs) and :math:`f_0` is what stepping its linearization

@@ -78,9 +78,9 @@ def kernel(
     to the square root of ``eps``: there the NTK is off by up to 1e-4 in float32, 1e-9 in float64.
 
     *Derivatives* of first and second order exist in both modes, in inputs and in hyperparameters
-    (pass ``net`` itself as the argument). Where the NTK of a kinked activation has a cusp, at parallel inputs, the mean of the
-    one-sided derivatives is returned. At a zero input under layers without bias the kernel is a
-    cone: the derivative is finite and has no meaning.
+    (pass ``net`` itself as the argument). Where the NTK of a kinked activation has a cusp, at
+    parallel inputs, the mean of the one-sided derivatives is returned. At a zero input under layers
+    without bias the kernel is a cone: the derivative is finite and has no meaning.
 
     References
     ----------
