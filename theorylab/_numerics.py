@@ -178,7 +178,8 @@ def arccosine_pair(c: Array) -> tuple[Array, Array]:
     v = jnp.where(near, c, 2 - c)
     eps = float(jnp.finfo(dtype).eps)
     live = jnp.logical_not(v <= 16 * eps**2)  # the guard of the rule below; see safe_sqrt
-    root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 1)), 0)
+    below = jax.lax.stop_gradient(jnp.sqrt(jnp.where(live, 0, 2 * v)))
+    root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 1)), below)
     x = 2 * v - 1
     folded = root * _horner(p, x) * jnp.asarray(1 / math.pi, dtype)
     integral = v * root * _horner(q, x) * jnp.asarray(1 / math.pi, dtype)

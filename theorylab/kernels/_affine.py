@@ -29,6 +29,7 @@ from theorylab.kernels._state import (
     Layout,
     difference,
     outer,
+    product,
     scaled_covariance,
     unit,
     unit_scale,
@@ -53,11 +54,12 @@ def _(layer: Dense, state: KernelState) -> KernelState:
     q1, q2 = unit(r1**2 * state.q1 + e1**2), unit(r2**2 * state.q2 + e2**2)
     spread = difference(r1, r2, dtype) * difference(r1 * state.q1, r2 * state.q2, dtype)
     spread = spread + difference(e1, e2, dtype) ** 2
-    gap = outer(r1, r2, dtype) * state.gap + spread / 2
+    decay = product(r1, r2, dtype)
+    gap = decay * state.gap + spread / 2
 
     ntk = state.ntk
     if ntk is not None:
-        ntk = outer(r1, r2, dtype) * ntk
+        ntk = decay * ntk
         if layer.parameterization == "ntk":
             ntk = ntk + scaled_covariance(q1, q2, gap)
         else:

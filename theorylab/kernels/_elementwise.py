@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from theorylab.kernels._propagate import layout_after, rule, single
 from theorylab.kernels._state import (
@@ -15,6 +15,7 @@ from theorylab.kernels._state import (
     mean,
     outer,
     pair,
+    product,
     unit,
     unit_scale,
 )
@@ -37,7 +38,11 @@ def _homogeneous(rule: Homogeneous, state: KernelState) -> KernelState:
     scale1, q1 = _rescale(state.scale1, gain * state.q1)
     scale2, q2 = _rescale(state.scale2, gain * state.q2)
     gap = from_correlation_gap(c, q1, q2)
-    return _with_ntk(state, scale1, scale2, q1, q2, gap, k_dot)
+    # Scales grow by the root of the gain in rows and columns alike: one division for both.
+    gain = lax.stop_gradient(jnp.where(gain > 0, gain, 1))
+    k_dot = k_dot / gain.astype(c.dtype)
+    root1, root2 = unit_scale(state.q1), unit_scale(state.q2)
+    return _with_ntk(state, scale1, scale2, q1, q2, gap, k_dot, root1, root2)
 
 
 def _smooth(rule: Smooth, state: KernelState) -> KernelState:
@@ -59,7 +64,8 @@ def _smooth(rule: Smooth, state: KernelState) -> KernelState:
     through_covariance = mean(q1, q2, dtype) - scaled * out.cov
     near = (scaled * out.gap < 1) & (outer(q1, q2, dtype) > 0)
     gap = jnp.where(near, through_gap, through_covariance)
-    return _with_ntk(state, scale1, scale2, q1, q2, gap, out.k_dot)
+    growth1, growth2 = scale1 / state.scale1, scale2 / state.scale2
+    return _with_ntk(state, scale1, scale2, q1, q2, gap, out.k_dot, growth1, growth2)
 
 
 def _rescale(scale: Array, q: Array) -> tuple[Array, Array]:
@@ -75,11 +81,13 @@ def _with_ntk(
     q2: Array,
     gap: Array,
     k_dot: Array,
+    growth1: Array,
+    growth2: Array,
 ) -> KernelState:
+    """The state behind an activation: its NTK is ``ntk k_dot`` in the new units."""
     ntk = state.ntk
     if ntk is not None:
-        ratio = outer(state.scale1 / scale1, state.scale2 / scale2, gap.dtype)
-        ntk = ratio * (ntk * k_dot)
+        ntk = product(1 / growth1, 1 / growth2, gap.dtype) * (ntk * k_dot)
     layout = dataclasses.replace(state.layout, gaussian=False)
     return KernelState(scale1, scale2, q1, q2, gap, ntk, layout)
 

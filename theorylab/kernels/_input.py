@@ -5,16 +5,17 @@ For inputs :math:`x_i \in R^d` with :math:`\mu_i^2 = |x_i|^2/d` and :math:`u_i =
 .. math:: q_i = \frac{|u_i|^2}{d} = 1, \qquad g_{ij} = \frac{|u_i - u_j|^2}{2 d} .
 
 A product of matrices gives :math:`g` with the absolute error of its arithmetic, ``eps``, that is an
-angle wrong by ``eps / theta``: harmless but near :math:`g = 0`. Pairs with :math:`g <` ``NEAR`` are
-therefore formed again from differences of the rows, in the wide dtype. Data without near pairs pay
+angle wrong by ``eps / sin(theta)``: harmless but near :math:`g = 0` and 2. Pairs within ``NEAR`` of
+0 are therefore formed again from differences of the rows, in the wide dtype; those within ``NEAR``
+of 2, opposite points, from sums, :math:`2 - |u_i + u_j|^2/2d`. Data without such pairs pay
 one comparison per pair. Where more than a fraction ``MANY`` of a tile is near, a product in float64
 is cheaper than differences, and as good for a float32 kernel.
 
 Differs from the reference (Neural Tangents forms :math:`x_i \cdot x_j/d` in the input's dtype):
 
 1. Gaps in place of products; near pairs from differences.
-2. ``NEAR`` = 5e-2 in float32 leaves an angle error of 2e-7/sqrt(0.1) = 6e-7 above it, as large as
-   float32's own rounding of an angle; 1e-3 in float64 leaves 4e-16/sqrt(2e-3) = 1e-14.
+2. ``NEAR`` = 5e-2 in float32 leaves, for a product with the error 2 eps, an angle error of
+   2.4e-7/sqrt(0.1) = 8e-7 above it, a few roundings of an angle; 1e-3 in float64 leaves 4e-16/sqrt(2e-3) = 1e-14.
 3. ``CHUNK`` = 256 pairs at a time bounds the gathered rows at 256 d numbers; ``MANY`` = 1/32 is
    where both routes took the same time for d = 784 on two CPU cores.
 """
@@ -130,7 +131,8 @@ def _gap(u1: Array, u2: Array, fixed: tuple[Array, ...], diagonal: Array) -> Arr
     gap = _clip(mean(q1, q2, dtype) - _mean_product(u1, u2))
     # A NaN is neither near nor clipped, and stays on the diagonal.
     gap = jnp.where(diagonal & (gap >= 0), 0, gap)
-    near = (gap < NEAR[dtype.itemsize]) & ~diagonal
+    opposite = gap > 2 - NEAR[dtype.itemsize]
+    near = ((gap < NEAR[dtype.itemsize]) | opposite) & ~diagonal
     count = jnp.sum(near, dtype=jnp.int32)
 
     def few(_: Array) -> Array:
@@ -141,9 +143,12 @@ def _gap(u1: Array, u2: Array, fixed: tuple[Array, ...], diagonal: Array) -> Arr
             done, values = carry
             index = jnp.searchsorted(rank, done + 1 + jnp.arange(CHUNK, dtype=jnp.int32))
             i, j = jnp.divmod(index, u2.shape[0])
-            rows = _rows(x1, scale1, i) - _rows(x2, scale2, j)
+            turned = jnp.take(values, index, mode="clip") > 1
+            sign = jnp.where(turned, -1, 1).astype(wide)[:, None]
+            rows = _rows(x1, scale1, i) - sign * _rows(x2, scale2, j)
             squares = jnp.mean(rows**2, axis=1) / 2
-            return done + CHUNK, values.at[index].set(squares.astype(dtype), mode="drop")
+            gaps = jnp.where(turned, 2 - squares, squares).astype(dtype)
+            return done + CHUNK, values.at[index].set(gaps, mode="drop")
 
         start = (jnp.zeros_like(count), gap.reshape(-1))
         return lax.while_loop(lambda carry: carry[0] < count, refine, start)[1].reshape(gap.shape)

@@ -102,7 +102,7 @@ class KernelState:
     def kernel(self) -> Kernel:
         """The covariance and the NTK in natural units, in the dtype of ``gap``."""
         with wide_scope():
-            scale = outer(self.scale1, self.scale2, self.gap.dtype)
+            scale = product(self.scale1, self.scale2, self.gap.dtype)
             nngp = scale * scaled_covariance(self.q1, self.q2, self.gap)
             return Kernel(nngp, None if self.ntk is None else scale * self.ntk)
 
@@ -142,6 +142,20 @@ def line(row: Array) -> Array:
 def outer(row1: Array, row2: Array, dtype: Any) -> Array:
     """Product of a row and a column quantity for every pair, in ``dtype``."""
     return column(row1).astype(dtype) * line(row2).astype(dtype)
+
+
+def product(row1: Array, row2: Array, dtype: Any) -> Array:
+    """As :func:`outer`, rounded about once: for factors that every layer applies again.
+
+    The rounding of a row is the same in each layer, so ten layers would add it up ten times.
+    """
+    if row1.dtype == dtype:
+        return outer(row1, row2, dtype)
+    head1, head2 = row1.astype(dtype), row2.astype(dtype)
+    tail1, tail2 = row1 - head1.astype(row1.dtype), row2 - head2.astype(row2.dtype)
+    return outer(head1, head2, dtype) + (
+        outer(tail1, row2, dtype) + outer(head1.astype(row1.dtype), tail2, dtype)
+    )
 
 
 def mean(row1: Array, row2: Array, dtype: Any) -> Array:
