@@ -15,7 +15,8 @@ Differs from the reference (Neural Tangents forms :math:`x_i \cdot x_j/d` in the
 
 1. Gaps in place of products; near pairs from differences.
 2. ``NEAR`` = 5e-2 in float32 leaves, for a product with the error 2 eps, an angle error of
-   2.4e-7/sqrt(0.1) = 8e-7 above it, a few roundings of an angle; 1e-3 in float64 leaves 4e-16/sqrt(2e-3) = 1e-14.
+   2.4e-7/sqrt(0.1) = 8e-7 above it, a few roundings of an angle; 1e-3 in float64 leaves
+   4e-16/sqrt(2e-3) = 1e-14.
 3. ``CHUNK`` = 256 pairs at a time bounds the gathered rows at 256 d numbers; ``MANY`` = 1/32 is
    where both routes took the same time for d = 784 on two CPU cores.
 """
