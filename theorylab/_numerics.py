@@ -91,10 +91,12 @@ def safe_sqrt(x: Array) -> Array:
     """Square root of ``max(x, 0)`` with derivatives 0 at 0; NaN stays NaN.
 
     Guarded inside as well as by its rule: JAX differentiates the inside where a second derivative
-    passes through a loop.
+    passes through a loop. The guard is filled with a number next to it: where ``x`` is rounding
+    noise, the compiler may form it twice, and differently for the two uses of ``live``.
     """
     live = jnp.logical_not(x <= 0)
-    return jnp.where(live, jnp.sqrt(jnp.where(live, x, 1)), 0)
+    least = float(jnp.finfo(x.dtype).tiny)
+    return jnp.where(live, jnp.sqrt(jnp.where(live, x, least)), 0)
 
 
 @safe_sqrt.defjvp
@@ -179,7 +181,8 @@ def arccosine_pair(c: Array) -> tuple[Array, Array]:
     eps = float(jnp.finfo(dtype).eps)
     live = jnp.logical_not(v <= 16 * eps**2)  # the guard of the rule below; see safe_sqrt
     below = jax.lax.stop_gradient(jnp.sqrt(jnp.where(live, 0, 2 * v)))
-    root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 1)), below)
+    # Filled next to the guard, as in safe_sqrt.
+    root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 32 * eps**2)), below)
     x = 2 * v - 1
     folded = root * _horner(p, x) * jnp.asarray(1 / math.pi, dtype)
     integral = v * root * _horner(q, x) * jnp.asarray(1 / math.pi, dtype)

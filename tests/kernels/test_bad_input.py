@@ -14,9 +14,9 @@ NET = tk.serial(tk.Dense(8), tk.Relu(), tk.Dense(1))
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((X[0],), ValueError, r"x1 must have shape \(n, d\), got \(3,\)"),
-        ((X[None],), ValueError, r"x1 must have shape \(n, d\), got \(1, 4, 3\)"),
-        ((X, X[0]), ValueError, r"x2 must have shape \(n, d\), got \(3,\)"),
+        ((X[0],), ValueError, r"x1 must have shape \(n, d\) or .* got \(3,\)"),
+        ((X[None], X), ValueError, r"same features, got shapes \(1, 4, 3\) and \(4, 3\)"),
+        ((X, X[0]), ValueError, r"x2 must have shape \(n, d\) or .* got \(3,\)"),
         ((X, X[:, :2]), ValueError, r"same features, got shapes \(4, 3\) and \(4, 2\)"),
         ((X[:0],), ValueError, r"x1 must not be empty, got shape \(0, 3\)"),
         ((X[:, :0],), ValueError, r"x1 must not be empty, got shape \(4, 0\)"),
@@ -77,7 +77,7 @@ DENSE = tk.Dense(4)
         (tk.Relu(), ValueError, r"^net needs a Gaussian input.*Dense"),
         (tk.serial(tk.Relu(), DENSE), ValueError, r"net\[0\] Relu needs a Gaussian input"),
         (tk.serial(DENSE, tk.Relu(), tk.Erf()), ValueError, r"net\[2\] Erf needs a Gaussian"),
-        (tk.serial(tk.FanInSum()), ValueError, r"net\[0\] FanInSum needs branches to sum"),
+        (tk.serial(tk.FanInSum()), ValueError, r"net\[0\] FanInSum needs branches to join"),
         (tk.serial(DENSE, tk.FanOut(2), DENSE), ValueError, r"net\[2\] Dense takes one input"),
         (tk.serial(DENSE, tk.FanOut(2)), ValueError, r"ends in several branches"),
         (
@@ -93,7 +93,7 @@ DENSE = tk.Dense(4)
         (
             tk.serial(tk.FanOut(2), tk.parallel(DENSE, tk.Dense(5)), tk.FanInSum()),
             ValueError,
-            r"branches of one width, got 4, 5",
+            r"net\[2\] FanInSum: branches must have equal shapes, got",
         ),
         (
             tk.serial(
@@ -102,7 +102,7 @@ DENSE = tk.Dense(4)
                 tk.FanInSum(),
             ),
             NotImplementedError,
-            r"sums 2 branches that are not Gaussian",
+            r"net\[2\] FanInSum joins 2 branches that are not Gaussian",
         ),
         (
             tk.serial(DENSE, tk.FanOut(2), tk.parallel(tk.Identity(), tk.Relu()), tk.FanInSum()),
@@ -127,7 +127,7 @@ def test_a_hyperparameter_with_axes_points_to_vmap():
     ("arguments", "error", "message"),
     [
         ((X, X[:, :2]), ValueError, r"same features"),
-        ((X[0], X), ValueError, r"x1 must have shape \(n, d\), got \(3,\)"),
+        ((X[0], X), ValueError, r"x1 must have shape \(n, d\) or .* got \(3,\)"),
         ((X, X.astype(int)), TypeError, r"x2 must be a real floating-point array"),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_memory_limit_shrinks_tiles_and_names_what_would_do():
     assert tight.tile < roomy.tile and tight.bytes_peak <= 42_000_000 < roomy.bytes_peak
     with pytest.raises(TypeError, match=r"whole number of bytes, got '1GB'"):
         NET.kernel(X, memory_limit="1GB")
-    with pytest.raises(ValueError, match=r"x1 must have shape \(n, d\), got 3"):
+    with pytest.raises(ValueError, match=r"x1 must have shape \(n, d\) or .* got 3"):
         NET.plan(3)
     with pytest.raises(ValueError, match=r"memory_limit: 1000 bytes .* needs \d+ bytes"):
         NET.kernel(X, memory_limit=1000)

@@ -143,7 +143,8 @@ def build(spec, layers, number=float):
     """
 
     def argument(value):
-        if isinstance(value, tuple) and isinstance(value[0], str):
+        # Other tuples of strings are options: the three axis orders of a convolution.
+        if isinstance(value, tuple) and isinstance(value[0], str) and hasattr(layers, value[0]):
             return build(value, layers, number)
         return number(value) if isinstance(value, float) else value
 

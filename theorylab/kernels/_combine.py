@@ -1,43 +1,89 @@
-"""Chains and branches of layers on kernels.
+"""Chains of layers, side by side and repeated, on kernels.
 
 A chain in which a block of layers repeats (``Dense, Relu, Dense, Relu, ...``) is run as a loop over
-the block with stacked hyperparameters. That compiles once whatever the depth, and it is what makes
-depth cheap: without the loop XLA's fusion evaluates the layers below again for each consumer.
+the block with stacked hyperparameters, and so is ``repeat``. That compiles once whatever the depth,
+and it is what makes depth cheap: without the loop XLA's fusion evaluates the layers below again for
+each consumer. The rows of all inputs go through the same loop first; what they leave behind for
+the pairs is stacked along a leading axis.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from theorylab.kernels._propagate import Signal, State, layer_path, layout_after, layouts_of, rule
-from theorylab.kernels._state import (
-    KernelState,
-    Layout,
-    difference,
-    outer,
-    unit,
-    unit_scale,
+from theorylab.kernels._propagate import (
+    Record,
+    Signal,
+    State,
+    advance,
+    layer_path,
+    layout_after,
+    layouts_of,
+    rule,
 )
-from theorylab.layers import Activation, Dense, FanInSum, FanOut, Layer, Parallel, Serial
+from theorylab.kernels._state import KernelState, Layout, Rows
+from theorylab.layers import Activation, Conv, Dense, Layer, Parallel, Repeat, Serial
 
 MAX_PERIOD = 4  # longest repeating block looked for; two layers a block is the rule
 
 
-@rule.register
-def _(layer: Serial, state: State) -> State:
+def _finished(state: State) -> State:
+    """The same, with the pairs of positions written to memory before anything reads them.
+
+    A layer that reads windows would have those below it evaluated again for every offset. Nothing
+    but a branch that the compiler cannot decide keeps it from that; the other one is never taken.
+    """
+    if isinstance(state, tuple) or state.gap.ndim < 4:
+        return state
+    sure = jnp.logical_not(state.rows1.exponent > jnp.iinfo(jnp.int32).max // 2)
+    pairs = (state.gap, state.ntk)
+    gap, ntk = lax.cond(sure, lambda p: p, lambda p: jax.tree.map(jnp.negative, p), pairs)
+    return dataclasses.replace(state, gap=gap, ntk=ntk)
+
+
+class _Segment(NamedTuple):
+    """Consecutive layers of a chain: one, or blocks of equal form that are run as a loop."""
+
+    layers: tuple[Layer, ...]
+    period: int
+    after: Signal
+
+
+def _segments(layer: Serial, layout: Signal) -> Iterator[_Segment]:
     layers = flatten(layer)
     start = 0
     while start < len(layers):
-        period, repeats = repeating_block(layers, start, layouts_of(state))
-        if repeats > 1:
-            state = _loop(layers[start : start + period * repeats], period, state)
-        else:
-            for inner in layers[start : start + period]:
-                state = rule(inner, state)
+        period, repeats = repeating_block(layers, start, layout)
+        part = layers[start : start + period * repeats]
+        layout = _layout_behind(part, layout)
+        yield _Segment(part, period, layout)
         start += period * repeats
+
+
+@advance.register
+def _(layer: Serial, rows: Signal) -> tuple[Signal, Record]:
+    records = []
+    for segment in _segments(layer, layouts_of(rows)):
+        if len(segment.layers) == 1:
+            rows, record = advance(segment.layers[0], rows)
+        else:
+            rows, record = _advance_loop(segment, rows)
+        records.append(record)
+    return rows, tuple(records)
+
+
+@rule.register
+def _serial(layer: Serial, state: State, record1: Record, record2: Record) -> State:
+    segments = _segments(layer, layouts_of(state))
+    for segment, ours, theirs in zip(segments, record1, record2, strict=True):
+        if len(segment.layers) == 1:
+            state = _finished(rule(segment.layers[0], state, ours, theirs))
+        else:
+            state = _loop(segment, state, ours, theirs)
     return state
 
 
@@ -67,11 +113,16 @@ def repeating_block(layers: tuple[Layer, ...], start: int, layout: Signal) -> tu
 
 def _loopable(block: tuple[Layer, ...], layout: Signal) -> bool:
     """Whether a block maps one signal to one signal, without regard to the width it sees."""
-    after = _layout_behind(block, layout)
+    try:
+        after = _layout_behind(block, layout)
+    except (ValueError, NotImplementedError):
+        return False
     if not isinstance(layout, Layout) or not isinstance(after, Layout):
         return False
+    if (after.spatial, after.axes, after.full) != (layout.spatial, layout.axes, layout.full):
+        return False
     free = all(
-        isinstance(x, Activation) or (isinstance(x, Dense) and x.parameterization == "ntk")
+        isinstance(x, Activation) or (isinstance(x, Dense | Conv) and x.parameterization == "ntk")
         for x in block
     )
     return free or after.width == layout.width
@@ -86,67 +137,102 @@ def _layout_behind(layers: tuple[Layer, ...], layout: Signal) -> Signal:
 def _signature(layers: tuple[Layer, ...]) -> list[Any]:
     """What must agree for two blocks to be one loop body: everything static but free widths."""
     return [
-        (Dense, layer.b_std is None)
-        if isinstance(layer, Dense) and layer.parameterization == "ntk"
+        jax.tree.structure(_without_width(layer))
+        if isinstance(layer, Dense | Conv) and layer.parameterization == "ntk"
         else jax.tree.structure(layer)
         for layer in layers
     ]
 
 
-def _loop(layers: tuple[Layer, ...], period: int, state: KernelState) -> KernelState:
-    blocks = [layers[i : i + period] for i in range(0, len(layers), period)]
-    wide = state.q1.dtype
-    hyperparameters = [jax.tree.leaves(block) for block in blocks]
-    stacked = [
-        jnp.stack([jnp.asarray(leaf, wide) for leaf in leaves])
-        for leaves in zip(*hyperparameters, strict=True)
-    ]
-    structure = jax.tree.structure(blocks[0])
+def _without_width(layer: Dense | Conv) -> Layer:
+    """The layer with one output channel: in the NTK parameterization no kernel depends on them."""
+    width = "out_dim" if isinstance(layer, Dense) else "out_chan"
+    same = object.__new__(type(layer))
+    for field in dataclasses.fields(layer):
+        object.__setattr__(
+            same, field.name, 1 if field.name == width else getattr(layer, field.name)
+        )
+    return same
 
-    def body(inner: KernelState, leaves: list[Any]) -> tuple[KernelState, None]:
+
+def _stacked(segment: _Segment, wide: Any) -> tuple[Any, list[Any]]:
+    """The structure of a segment's blocks, and their hyperparameters stacked."""
+    size = segment.period
+    blocks = [segment.layers[i : i + size] for i in range(0, len(segment.layers), size)]
+    leaves = zip(*(jax.tree.leaves(block) for block in blocks), strict=True)
+    stacked = [jnp.stack([jnp.asarray(leaf, wide) for leaf in same]) for same in leaves]
+    return jax.tree.structure(blocks[0]), stacked
+
+
+def _advance_loop(segment: _Segment, rows: Rows) -> tuple[Rows, Record]:
+    structure, stacked = _stacked(segment, rows.q.dtype)
+    count = len(segment.layers) // segment.period
+
+    def body(inner: Rows, leaves: list[Any]) -> tuple[Rows, Record]:
+        records = []
         for layer in jax.tree.unflatten(structure, leaves):
-            inner = rule(layer, inner)
-        return dataclasses.replace(inner, layout=state.layout), None
+            inner, record = advance(layer, inner)
+            records.append(record)
+        return dataclasses.replace(inner, layout=rows.layout), tuple(records)
 
-    final, _ = lax.scan(body, state, stacked, length=len(blocks))
-    return dataclasses.replace(final, layout=_layout_behind(layers, state.layout))
+    final, records = lax.scan(body, rows, stacked, length=count)
+    return dataclasses.replace(final, layout=segment.after), records
+
+
+def _loop(segment: _Segment, state: KernelState, record1: Record, record2: Record) -> KernelState:
+    structure, stacked = _stacked(segment, state.rows1.q.dtype)
+    count = len(segment.layers) // segment.period
+
+    def body(inner: KernelState, each: Any) -> tuple[KernelState, None]:
+        leaves, ours, theirs = each
+        layers = jax.tree.unflatten(structure, leaves)
+        for layer, record1, record2 in zip(layers, ours, theirs, strict=True):
+            inner = rule(layer, inner, record1, record2)
+        return _laid(inner, state.layout), None
+
+    final, _ = lax.scan(body, state, (stacked, record1, record2), length=count)
+    return _laid(final, segment.after)
+
+
+def _laid(state: KernelState, layout: Layout) -> KernelState:
+    rows1, rows2 = (dataclasses.replace(r, layout=layout) for r in (state.rows1, state.rows2))
+    return dataclasses.replace(state, rows1=rows1, rows2=rows2)
+
+
+@advance.register
+def _advance_repeat(layer: Repeat, rows: Signal) -> tuple[Signal, Record]:
+    rows, first = advance(layer.layer, rows)
+    if layer.times == 1:
+        return rows, (first, None)
+    rows, others = lax.scan(
+        lambda inner, _: advance(layer.layer, inner), rows, None, length=layer.times - 1
+    )
+    return rows, (first, others)
 
 
 @rule.register
-def _fan_out(layer: FanOut, state: State) -> tuple[State, ...]:
-    return (_opened_state(state),) * layer.num
+def _repeat(layer: Repeat, state: State, record1: Record, record2: Record) -> State:
+    state = rule(layer.layer, state, record1[0], record2[0])
+    if layer.times == 1:
+        return state
+
+    def body(inner: State, records: Any) -> tuple[State, None]:
+        return rule(layer.layer, inner, *records), None
+
+    state, _ = lax.scan(body, state, (record1[1], record2[1]), length=layer.times - 1)
+    return state
 
 
-def _opened_state(state: State) -> State:
-    if isinstance(state, tuple):
-        return tuple(_opened_state(one) for one in state)
-    return dataclasses.replace(state, layout=_opened(state.layout))
+@advance.register
+def _advance_parallel(layer: Parallel, rows: Signal) -> tuple[Signal, Record]:
+    both = [advance(inner, one) for inner, one in zip(layer.layers, rows, strict=True)]
+    return tuple(after for after, _ in both), tuple(record for _, record in both)
 
 
 @rule.register
-def _parallel(layer: Parallel, state: State) -> tuple[State, ...]:
-    return tuple(rule(inner, s) for inner, s in zip(layer.layers, state, strict=True))
-
-
-@rule.register
-def _fan_in_sum(layer: FanInSum, state: State) -> KernelState:
-    """Independent branches: variances, gaps and NTKs add, once they are in common units."""
-    branches = state
-    layout = _sum_layout(layouts_of(branches), "FanInSum")
-    dtype = branches[0].gap.dtype
-    scale1 = unit_scale(sum(s.q1 * s.scale1**2 for s in branches))
-    scale2 = unit_scale(sum(s.q2 * s.scale2**2 for s in branches))
-    q1, q2 = jnp.zeros_like(scale1), jnp.zeros_like(scale2)
-    gap, ntk = jnp.zeros_like(branches[0].gap), None
-    for s in branches:
-        r1, r2 = s.scale1 / scale1, s.scale2 / scale2
-        ratio = outer(r1, r2, dtype)
-        spread = difference(r1, r2, dtype) * difference(r1 * s.q1, r2 * s.q2, dtype)
-        q1, q2 = q1 + r1**2 * s.q1, q2 + r2**2 * s.q2
-        gap = gap + (ratio * s.gap + spread / 2)
-        if s.ntk is not None:
-            ntk = ratio * s.ntk + (0 if ntk is None else ntk)
-    return KernelState(scale1, scale2, unit(q1), unit(q2), gap, ntk, layout)
+def _parallel(layer: Parallel, state: State, record1: Record, record2: Record) -> State:
+    parts = zip(layer.layers, state, record1, record2, strict=True)
+    return tuple(rule(inner, s, ours, theirs) for inner, s, ours, theirs in parts)
 
 
 @layout_after.register
@@ -157,15 +243,17 @@ def _serial_layout(layer: Serial, layout: Signal, path: str) -> Signal:
 
 
 @layout_after.register
-def _fan_out_layout(layer: FanOut, layout: Signal, path: str) -> Signal:
-    return (_opened(layout),) * layer.num
-
-
-def _opened(layout: Signal) -> Signal:
-    """The layout with one more open ``FanOut`` above it."""
-    if isinstance(layout, tuple):
-        return tuple(_opened(one) for one in layout)
-    return dataclasses.replace(layout, fresh=(*layout.fresh, False))
+def _repeat_layout(layer: Repeat, layout: Signal, path: str) -> Signal:
+    first = layout_after(layer.layer, layout, f"{path} layer")
+    if layer.times == 1:
+        return first
+    second = layout_after(layer.layer, first, f"{path} layer")
+    if second != first:
+        raise ValueError(
+            f"{path}: the layer to be repeated must keep the form of its own output, but made "
+            f"{second} of {first}"
+        )
+    return first
 
 
 @layout_after.register
@@ -174,35 +262,6 @@ def _parallel_layout(layer: Parallel, layout: Signal, path: str) -> Signal:
     return tuple(
         layout_after(inner, one, layer_path(path, i, inner))
         for i, (inner, one) in enumerate(zip(layer.layers, layout, strict=True))
-    )
-
-
-@layout_after.register
-def _fan_in_sum_layout(layer: FanInSum, layout: Signal, path: str) -> Layout:
-    return _sum_layout(layout, path)
-
-
-def _sum_layout(layouts: Signal, path: str) -> Layout:
-    if not isinstance(layouts, tuple) or not all(isinstance(x, Layout) for x in layouts):
-        raise ValueError(f"{path} needs branches to sum: put it behind FanOut and parallel")
-    if len({layout.width for layout in layouts}) > 1:
-        widths = ", ".join(str(layout.width) for layout in layouts)
-        raise ValueError(f"{path} needs branches of one width, got {widths}")
-    if sum(not layout.gaussian for layout in layouts) > 1:
-        raise NotImplementedError(
-            f"{path} sums {sum(not x.gaussian for x in layouts)} branches that are not Gaussian, "
-            "whose correlations no kernel knows; end all but one of them with Dense"
-        )
-    if layouts[0].fresh and sum(not layout.fresh[-1] for layout in layouts) > 1:
-        raise NotImplementedError(
-            f"{path} sums branches that carry the same signal on: more than one has no affine "
-            "layer of its own since FanOut, so they are not independent; add a Dense to all but one"
-        )
-    open_fan_outs = zip(*(layout.fresh[:-1] for layout in layouts), strict=True)
-    return Layout(
-        width=layouts[0].width,
-        gaussian=all(layout.gaussian for layout in layouts),
-        fresh=tuple(all(branches) for branches in open_fan_outs),
     )
 
 

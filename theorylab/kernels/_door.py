@@ -1,7 +1,10 @@
 """The door: inputs are checked, the cost is planned, and one compiled program does the rest."""
 
+import dataclasses
+import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +13,16 @@ from jax import Array, lax
 from theorylab._numerics import floating, wide_scope
 from theorylab._tree import leaf_name, leaves_with_names
 from theorylab.kernels._input import Points, paired_state, points
-from theorylab.kernels._plan import plan
-from theorylab.kernels._propagate import rule
-from theorylab.kernels._state import Kernel
+from theorylab.kernels._plan import prepare
+from theorylab.kernels._propagate import Signal, advance, rule
+from theorylab.kernels._state import Held, Kernel, Layout, LogScale, Rows
+from theorylab.kernels._units import (
+    kernel_exponents,
+    ldexp,
+    log_scale,
+    natural_kernel,
+    unfolded_pairs,
+)
 from theorylab.layers import Layer
 
 
@@ -121,10 +131,21 @@ def kernel(
     if x2 is not None:
         x2 = jax.tree.unflatten(jax.tree.structure(x2), arrays[len(named1) :])
     shapes = jax.tree.map(jnp.shape, (x1, x2))
-    tile = plan(net, *shapes, ntk=ntk, dtype=dtype, memory_limit=memory_limit).tile
-    net = _cast(net, dtype)
+    ready = prepare(net, *shapes, ntk=ntk, dtype=dtype, memory_limit=memory_limit)
+    net = _cast(ready.net, dtype)
+    how = _How(ready.layouts, ready.own, ready.counts, ntk, ready.plan.tile)
     with wide_scope():
-        return _compiled(net, x1, x2, ntk, tile)
+        return _compiled(net, x1, x2, how)
+
+
+class _How(NamedTuple):
+    """All that is static about a call."""
+
+    layouts: Signal
+    own: bool
+    counts: tuple[int, int]
+    ntk: bool
+    tile: tuple[int, int]
 
 
 def _cast(net: Layer, dtype: Any) -> Layer:
@@ -141,37 +162,164 @@ def _cast(net: Layer, dtype: Any) -> Layer:
     return jax.tree_util.tree_map_with_path(leaf, net)
 
 
-@partial(jax.jit, static_argnames=("ntk", "tile"))
-def _compiled(net: Layer, x1: Any, x2: Any, ntk: bool, tile: tuple[int, int]) -> Kernel:
-    symmetric = x2 is None
-    rows = jax.tree.map(points, x1)
-    columns = rows if symmetric else jax.tree.map(points, x2)
-    n1, n2 = (jax.tree.leaves(p)[0].shape[0] for p in (rows, columns))
-    if tile[0] >= n1 and tile[1] >= n2:
-        return _tile(net, rows, columns, ntk, same=symmetric)
-    return _tiled(net, rows, columns, (n1, n2), ntk, tile, symmetric)
+@partial(jax.jit, static_argnames="how")
+def _compiled(net: Layer, x1: Any, x2: Any, how: _How) -> Kernel:
+    rows = _side(net, x1, how)
+    columns = rows if x2 is None else _side(net, x2, how)
+    units = kernel_exponents(rows.final, columns.final, rows.final.dtype)
+    job = _Job(net, rows, columns, units, how.ntk, x2 is None)
+    dtype = rows.final.dtype
+    if all(size >= n for size, n in zip(how.tile, how.counts, strict=True)):
+        pair = _tile(job, rows, columns, same=x2 is None)
+    else:
+        pair = _tiled(job, how)
+    ntk_log = log_scale(units[1], dtype) if how.ntk else None
+    nngp, ntk = jax.tree.map(lambda k: unfolded_pairs(k, rows.final.layout), pair)
+    return Kernel(nngp, ntk, LogScale(log_scale(units[0], dtype), ntk_log))
 
 
-def _tile(net: Layer, rows: Any, columns: Any, ntk: bool, same: bool | Array) -> Kernel:
-    """One tile; where ``same``, its points are the same in rows and columns."""
-    state = jax.tree.map(
-        lambda p1, p2: paired_state(p1, p2, ntk=ntk, same=same),
-        rows,
-        columns,
-        is_leaf=lambda p: isinstance(p, Points),
+class _Side(NamedTuple):
+    """One set of inputs: themselves, what every layer makes of them alone, and the end of that."""
+
+    points: Any
+    record: Any
+    final: Rows
+
+
+class _Job(NamedTuple):
+    """What all tiles share."""
+
+    net: Layer
+    rows: _Side
+    columns: _Side
+    units: tuple[Array, Array]
+    ntk: bool
+    symmetric: bool
+
+
+def _side(net: Layer, x: Any, how: _How) -> _Side:
+    """Prepare inputs and send their rows through the network."""
+    layouts = how.layouts
+    x = jax.tree.map(
+        lambda layout, a: jnp.moveaxis(a, layout.axes, (0, -1)), layouts, x, is_leaf=_is_layout
     )
-    kernels = rule(net, state).kernel()
-    if same is False or kernels.nngp.shape[0] != kernels.nngp.shape[1]:
-        return kernels
+    prepared = _points(layouts, x, own=False)
+    if not how.own:
+        final, record = advance(net, _rows(prepared))
+        return _Side(prepared, record, final)
+
+    def alone(one: Any) -> tuple[Rows, Any]:
+        one = jax.tree.map(lambda a: a[None], one)
+        return advance(net, _rows(_points(layouts, one, own=True)))
+
+    # One input after another: the pairs of positions of all inputs at once may not fit.
+    final, record = jax.tree.map(_gathered, lax.map(alone, x), is_leaf=_is_held)
+    return _Side(prepared, record, final.bare())
+
+
+def _points(layouts: Signal, x: Any, own: bool) -> Any:
+    return jax.tree.map(
+        lambda layout, a: points(a, layout, own=own), layouts, x, is_leaf=_is_layout
+    )
+
+
+def _rows(prepared: Any) -> Signal:
+    return jax.tree.map(lambda p: p.rows, prepared, is_leaf=_is_points)
+
+
+def _gathered(record: Any) -> Any:
+    """Rows of single inputs, (n, ..., 1, *S), as rows of all, with one exponent for all."""
+
+    def together(a: Array, rank: int) -> Array:
+        axis = a.ndim - 1 - rank
+        return jnp.moveaxis(jnp.squeeze(a, axis), 0, axis - 1)
+
+    if isinstance(record, Held):
+        return _changed(record, together)
+    rows: Rows = record
+    exponent, tangent_exponent = (
+        jnp.max(e, axis=0) for e in (rows.exponent, rows.tangent_exponent)
+    )
+
+    def shifted(a: Array, shift: Array) -> Array:
+        return ldexp(a, shift.reshape(shift.shape + (1,) * (a.ndim - shift.ndim)))
+
+    tangent = shifted(rows.tangent, 2 * (rows.tangent_exponent - tangent_exponent))
+    common = dataclasses.replace(
+        rows,
+        scale=shifted(rows.scale, rows.exponent - exponent),
+        exponent=exponent,
+        tangent=jnp.max(tangent, axis=0),
+        tangent_exponent=tangent_exponent,
+        own=None,
+    )
+    return _changed(common, together)
+
+
+def _changed(record: Any, change: Callable[[Array, int], Array]) -> Any:
+    """Apply ``change(array, number of spatial axes)`` to what is held for each input.
+
+    The inputs are counted along the axis before the spatial ones; records of loops have further
+    axes in front.
+    """
+    if isinstance(record, Held):
+        tail = None if record.tail is None else change(record.tail, record.rank)
+        return dataclasses.replace(record, head=change(record.head, record.rank), tail=tail)
+    if not isinstance(record, Rows):
+        return record
+    rank = len(record.layout.spatial)
+    names = ("scale", "q", "half", "root", "inverse")
+    changed: dict[str, Any] = {n: change(getattr(record, n), rank) for n in names}
+    return dataclasses.replace(record, **changed)
+
+
+def _is_layout(x: Any) -> bool:
+    return isinstance(x, Layout)
+
+
+def _is_held(x: Any) -> bool:
+    return isinstance(x, Rows | Held)
+
+
+def _is_points(x: Any) -> bool:
+    return isinstance(x, Points)
+
+
+def _per_input(change: Callable[[Array, int], Array], side: _Side) -> _Side:
+    """Apply ``change(array, sample axis)`` to all that is held for each input."""
+
+    def one(record: Any) -> Any:
+        return _changed(record, lambda a, rank: change(a, a.ndim - 1 - rank))
+
+    points = jax.tree.map(
+        lambda p: Points(change(p.x, 0), one(p.rows), change(p.u, 0)),
+        side.points,
+        is_leaf=_is_points,
+    )
+    return _Side(points, jax.tree.map(one, side.record, is_leaf=_is_held), side.final)
+
+
+def _tile(job: _Job, rows: _Side, columns: _Side, same: bool | Array) -> tuple[Array, Array | None]:
+    """NNGP and NTK of a tile; where ``same``, its points are the same in rows and columns."""
+    state = jax.tree.map(
+        lambda p1, p2: paired_state(p1, p2, ntk=job.ntk, same=same),
+        rows.points,
+        columns.points,
+        is_leaf=_is_points,
+    )
+    pair = natural_kernel(rule(job.net, state, rows.record, columns.record), job.units)
+    shape = pair[0].shape
+    if same is False or shape[0] != shape[1]:
+        return pair
     if same is True:
         # A condition that the compiler cannot decide: see _mirrored.
-        same = jnp.logical_not(jnp.isnan(kernels.nngp[0, 0]))
-    index = jnp.arange(kernels.nngp.shape[0])
-    return lax.cond(same, _mirrored, lambda k, _: k, kernels, index)
+        same = jnp.logical_not(jnp.isnan(pair[0].reshape(-1)[0]))
+    index = jnp.arange(shape[0] * math.prod(job.rows.final.layout.spatial))
+    return lax.cond(same, _mirrored, lambda k, _: k, pair, index)
 
 
-def _mirrored(kernels: Kernel, index: Array) -> Kernel:
-    """The upper triangle, mirrored.
+def _mirrored(pair: tuple[Array, Array | None], index: Array) -> tuple[Array, Array | None]:
+    """The upper triangle, mirrored; points and positions count together.
 
     Rounding differs between (i, j) and (j, i): in products of matrices, and in elementwise code
     wherever the compiler contracts a multiplication and an addition. Called under a condition, so
@@ -179,40 +327,60 @@ def _mirrored(kernels: Kernel, index: Array) -> Kernel:
     perhaps differently. The index is an argument because the compiler would evaluate a constant
     mask entry by entry, which takes half a minute.
     """
-    below = index[:, None] > index[None, :]
-    return jax.tree.map(lambda k: jnp.where(below, k.T, k), kernels)
+    if pair[0].ndim == 2:
+        below = index[:, None] > index[None, :]
+    else:
+        index = index.reshape(pair[0].shape[0], -1)
+        below = index[:, None, :, None] > index[None, :, None, :]
+    return jax.tree.map(lambda k: jnp.where(below, _transposed(k), k), pair)
 
 
-def _tiled(
-    net: Layer,
-    rows: Any,
-    columns: Any,
-    shape: tuple[int, int],
-    ntk: bool,
-    tile: tuple[int, int],
-    symmetric: bool,
-) -> Kernel:
+def _transposed(k: Array) -> Array:
+    """(n2, n1, P', P) from (n1, n2, P, P')."""
+    return k.T if k.ndim == 2 else jnp.transpose(k, (1, 0, 3, 2))
+
+
+def _tiled(job: _Job, how: _How) -> tuple[Array, Array | None]:
     """All tiles in one loop; of a symmetric kernel the upper ones, each written twice."""
-    dtype = jax.tree.leaves(rows)[0].dtype
+    tile, shape = how.tile, how.counts
     counts = tuple(-(-n // size) for n, size in zip(shape, tile, strict=True))
     padded = tuple(count * size for count, size in zip(counts, tile, strict=True))
     rows, columns = (
-        jax.tree.map(lambda a, n=n, p=p: jnp.pad(a, ((0, p - n),) + ((0, 0),) * (a.ndim - 1)), side)
-        for side, n, p in zip((rows, columns), shape, padded, strict=True)
+        _per_input(partial(_extended, more=p - n), side)
+        for side, n, p in zip((job.rows, job.columns), shape, padded, strict=True)
     )
-    pairs = [(i, j) for i in range(counts[0]) for j in range(counts[1]) if i <= j or not symmetric]
+    pairs = [
+        (i, j) for i in range(counts[0]) for j in range(counts[1]) if i <= j or not job.symmetric
+    ]
 
-    def body(out: Kernel, pair: Array) -> tuple[Kernel, None]:
+    def part(side: _Side, start: Array, size: int) -> _Side:
+        return _per_input(lambda a, axis: lax.dynamic_slice_in_dim(a, start, size, axis), side)
+
+    def body(out: Any, pair: Array) -> tuple[Any, None]:
         i, j = pair[0] * tile[0], pair[1] * tile[1]
-        ours = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, i, tile[0]), rows)
-        theirs = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, j, tile[1]), columns)
-        result = _tile(net, ours, theirs, ntk, same=(i == j) if symmetric else False)
-        out = jax.tree.map(lambda a, k: lax.dynamic_update_slice(a, k, (i, j)), out, result)
-        if symmetric:
-            out = jax.tree.map(lambda a, k: lax.dynamic_update_slice(a, k.T, (j, i)), out, result)
+        ours, theirs = part(rows, i, tile[0]), part(columns, j, tile[1])
+        result = _tile(job, ours, theirs, same=(i == j) if job.symmetric else False)
+        out = _written(out, result, (i, j))
+        if job.symmetric:
+            out = _written(out, jax.tree.map(_transposed, result), (j, i))
         return out, None
 
-    empty = jnp.zeros(padded, dtype)
-    start = Kernel(nngp=empty, ntk=empty if ntk else None)
-    kernels, _ = lax.scan(body, start, jnp.asarray(pairs, jnp.int32))
-    return jax.tree.map(lambda k: k[: shape[0], : shape[1]], kernels)
+    layout = job.rows.final.layout
+    positions = (layout.positions,) * 2 if layout.spatial else ()
+    empty = jnp.zeros((*padded, *positions), job.rows.final.dtype)
+    start = (empty, empty if job.ntk else None)
+    pair, _ = lax.scan(body, start, jnp.asarray(pairs, jnp.int32))
+    return jax.tree.map(lambda k: k[: shape[0], : shape[1]], pair)
+
+
+def _extended(a: Array, axis: int, more: int) -> Array:
+    """The last input repeated, to fill the last tile."""
+    amounts = [(0, 0)] * a.ndim
+    amounts[axis] = (0, more)
+    return jnp.pad(a, amounts, mode="edge") if more else a
+
+
+def _written(out: Any, result: Any, at: tuple[Array, Array]) -> Any:
+    return jax.tree.map(
+        lambda a, k: lax.dynamic_update_slice(a, k, (*at, *(0,) * (a.ndim - 2))), out, result
+    )

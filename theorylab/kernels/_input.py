@@ -21,6 +21,7 @@ Differs from the reference (Neural Tangents forms :math:`x_i \cdot x_j/d` in the
    where both routes took the same time for d = 784 on two CPU cores.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -28,8 +29,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from theorylab._numerics import HIGHEST, floating, wide_dtype, wide_scope
-from theorylab.kernels._plan import check_shapes
-from theorylab.kernels._state import KernelState, Layout, column, line, mean, unit, unit_scale
+from theorylab.kernels._pixels import own_gap, spatial_gap
+from theorylab.kernels._shapes import input_layouts
+from theorylab.kernels._state import KernelState, Layout, Rows
+from theorylab.kernels._units import excess, ldexp, unit, unit_scale, variances
 
 NEAR = {4: 5e-2, 8: 1e-3}
 CHUNK = 256
@@ -37,48 +40,68 @@ MANY = 1 / 32
 
 
 class Points(NamedTuple):
-    """Inputs with all that belongs to one of them alone.
+    """Inputs in canonical order, with all that belongs to one of them alone.
 
     Attributes
     ----------
     x
-        As given, (n, d).
-    scale
-        Root of the mean square, (n,), wide dtype; constant under differentiation.
-    q
-        Mean square of ``x / scale``, (n,), wide dtype: 1, or 0 for a zero row.
+        As given, (n, *S, d).
+    rows
+        Scale: root of the mean square over channels; q: mean square of ``x / scale``. Both
+        (n, *S).
     u
-        ``x / scale`` in the dtype of ``x``.
+        ``x / scale`` in the dtype of ``x``, (n, *S, d).
     """
 
     x: Array
-    scale: Array
-    q: Array
+    rows: Rows
     u: Array
 
 
-def points(x: Array) -> Points:
-    """Prepare inputs (n, d)."""
-    wide = x.astype(wide_dtype(x.dtype))
-    scale = unit_scale(jnp.mean(wide**2, axis=1))
-    u = wide / scale[:, None]
-    return Points(x, scale, unit(jnp.mean(u**2, axis=1)), u.astype(x.dtype))
+def points(x: Array, layout: Layout, *, own: bool = False) -> Points:
+    """Prepare inputs (n, *S, d); ``own`` for gaps between the positions of every one of them."""
+    dtype = wide_dtype(x.dtype)
+    wide = x.astype(dtype)
+    scale = unit_scale(jnp.mean(wide**2, axis=-1))
+    u = wide / scale[..., None]
+    zero = jnp.zeros((), jnp.int32)
+    rows = Rows(
+        scale=scale,
+        **variances(unit(jnp.mean(u**2, axis=-1)), x.dtype),
+        exponent=zero,
+        tangent=jnp.zeros((), dtype),
+        tangent_exponent=zero,
+        own=None,
+        layout=layout,
+    )
+    grown = excess(lax.stop_gradient(jnp.max(scale)))
+    rows = dataclasses.replace(rows, scale=ldexp(scale, -grown), exponent=grown)
+    made = Points(x, rows, u.astype(x.dtype))
+    if own and layout.spatial:
+        made = made._replace(rows=dataclasses.replace(rows, own=own_gap(x, rows)))
+    return made
 
 
-def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
+def input_state(
+    x1: Array, x2: Array, *, ntk: bool = True, batch_axis: int = 0, channel_axis: int = -1
+) -> KernelState:
     """State of the inputs themselves, whose NTK is zero.
 
     Parameters
     ----------
     x1, x2
-        (n1, d) and (n2, d), of one floating dtype.
+        (n1, d) and (n2, d), or with spatial axes, (n1, *S, d) and (n2, *S, d), of one floating
+        dtype.
     ntk
         Whether to carry the NTK.
+    batch_axis, channel_axis
+        Where the inputs have these axes.
 
     Returns
     -------
     KernelState
-        Gap and NTK in the dtype of the inputs, row quantities in the wide dtype.
+        Gap and NTK in the dtype of the inputs, row quantities in the wide dtype. All pairs of
+        positions are kept, as pooling needs them.
 
     Raises
     ------
@@ -94,30 +117,35 @@ def input_state(x1: Array, x2: Array, *, ntk: bool = True) -> KernelState:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     x1, x2 = jnp.asarray(floating("x1", x1)), jnp.asarray(floating("x2", x2))
-    check_shapes(x1.shape, x2.shape)
+    layout = input_layouts(x1.shape, x2.shape, (batch_axis, channel_axis))
     dtype = jnp.result_type(x1, x2)
-    x1, x2 = x1.astype(dtype), x2.astype(dtype)
     with wide_scope():
-        return paired_state(points(x1), points(x2), ntk=ntk, same=False)
+        p1, p2 = (
+            points(jnp.moveaxis(x.astype(dtype), layout.axes, (0, -1)), layout, own=True)
+            for x in (x1, x2)
+        )
+        return paired_state(p1, p2, ntk=ntk, same=False)
 
 
 def paired_state(p1: Points, p2: Points, *, ntk: bool, same: bool | Array) -> KernelState:
     """State of prepared inputs; where ``same``, equal indices mean one and the same point."""
-    fixed = lax.stop_gradient((p1.x, p2.x, p1.scale, p2.scale, p1.q, p2.q))
-    diagonal = jnp.asarray(False)
-    if same is not False and p1.x.shape == p2.x.shape:
-        index = jnp.arange(p1.x.shape[0])
-        diagonal = jnp.logical_and(same, column(index) == line(index))
-    gap = _gap(p1.u, p2.u, fixed, jnp.broadcast_to(diagonal, (p1.q.size, p2.q.size)))
-    return KernelState(
-        scale1=p1.scale,
-        scale2=p2.scale,
-        q1=p1.q,
-        q2=p2.q,
-        gap=gap,
-        ntk=jnp.zeros_like(gap) if ntk else None,
-        layout=Layout(width=p1.x.shape[1], gaussian=False),
-    )
+    if p1.rows.layout.spatial:
+        gap = spatial_gap(p1.x, p1.rows, p2.x, p2.rows)
+    else:
+        fixed = lax.stop_gradient(
+            (p1.x, p2.x, _natural(p1.rows), _natural(p2.rows), p1.rows.q, p2.rows.q)
+        )
+        diagonal = jnp.asarray(False)
+        if same is not False and p1.x.shape == p2.x.shape:
+            index = jnp.arange(p1.x.shape[0])
+            diagonal = jnp.logical_and(same, index[:, None] == index[None, :])
+        shape = (p1.x.shape[0], p2.x.shape[0])
+        gap = _gap(p1.u, p2.u, fixed, jnp.broadcast_to(diagonal, shape))
+    return KernelState(p1.rows, p2.rows, gap, jnp.zeros_like(gap) if ntk else None)
+
+
+def _natural(rows: Rows) -> Array:
+    return ldexp(rows.scale, rows.exponent)
 
 
 def _mean_product(u1: Array, u2: Array) -> Array:
@@ -129,7 +157,8 @@ def _gap(u1: Array, u2: Array, fixed: tuple[Array, ...], diagonal: Array) -> Arr
     """Gap (n1, n2), at least 0, exactly 0 on ``diagonal``; differentiable in ``u1``, ``u2``."""
     x1, x2, scale1, scale2, q1, q2 = fixed
     dtype, wide = u1.dtype, q1.dtype
-    gap = _clip(mean(q1, q2, dtype) - _mean_product(u1, u2))
+    halves = (q1 / 2).astype(dtype)[:, None] + (q2 / 2).astype(dtype)[None, :]
+    gap = _clip(halves - _mean_product(u1, u2))
     # A NaN is neither near nor clipped, and stays on the diagonal.
     gap = jnp.where(diagonal & (gap >= 0), 0, gap)
     opposite = gap > 2 - NEAR[dtype.itemsize]
@@ -157,7 +186,7 @@ def _gap(u1: Array, u2: Array, fixed: tuple[Array, ...], diagonal: Array) -> Arr
     def many(_: Array) -> Array:
         rows1 = x1.astype(wide) / scale1[:, None]
         rows2 = x2.astype(wide) / scale2[:, None]
-        product = _clip(column(q1 / 2) + line(q2 / 2) - _mean_product(rows1, rows2))
+        product = _clip((q1 / 2)[:, None] + (q2 / 2)[None, :] - _mean_product(rows1, rows2))
         return jnp.where(diagonal & (gap >= 0), 0, product).astype(dtype)
 
     branches = [lambda kept: kept, few]
@@ -186,6 +215,6 @@ def _gap_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     64-bit types may be off.
     """
     (u1, u2, _, diagonal), (du1, du2, _, _) = primals, tangents
-    own = column(jnp.mean(u1 * du1, axis=1)) + line(jnp.mean(u2 * du2, axis=1))
+    own = jnp.mean(u1 * du1, axis=1)[:, None] + jnp.mean(u2 * du2, axis=1)[None, :]
     tangent = own - _mean_product(du1, u2) - _mean_product(u1, du2)
     return _gap(*primals), jnp.where(diagonal, 0, tangent)

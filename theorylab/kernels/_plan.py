@@ -1,8 +1,10 @@
 """The planning pass: what a kernel will cost, and whether it exists, before anything is allocated.
 
-The costs count what dominates: the output, the inputs in the wide dtype, the temporaries of one
-tile. ``TILE_ARRAYS`` is the number of tile-sized arrays, in units of the kernel's dtype, alive at
-once in the compiled program; it was read off the compiler's own memory analysis.
+The network is walked twice: upwards for shapes and for what cannot stand where it does, downwards
+for what each layer must keep of the positions (``_needs``). The costs count what dominates: the
+output, the inputs in the wide dtype, the temporaries of one tile. ``TILE_ARRAYS`` is the number of
+tile-sized arrays, in units of the kernel's dtype, alive at once in the compiled program; it was
+read off the compiler's own memory analysis.
 """
 
 import math
@@ -12,10 +14,24 @@ import jax
 import numpy as np
 
 from theorylab._numerics import wide_dtype
-from theorylab._tree import leaves_with_names
+from theorylab.kernels._needs import Need, greatest, input_axes, settle
 from theorylab.kernels._propagate import Signal, layer_path, layout_after
+from theorylab.kernels._shapes import input_layouts, number_of_points
 from theorylab.kernels._state import Layout
-from theorylab.layers import Activation, Dense, FanInSum, Layer, Parallel, Serial
+from theorylab.layers import (
+    Activation,
+    Conv,
+    Dense,
+    FanInConcat,
+    FanInProd,
+    FanInSum,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Parallel,
+    Repeat,
+    Serial,
+)
 
 TILE = 500  # rows and columns of a tile: its arrays, 1 MB in float32, stay in a core's cache
 SMALLEST_TILE = 16
@@ -31,12 +47,16 @@ class LayerPlan(NamedTuple):
         Where it stands, e.g. ``net[1] Relu``.
     width
         Channels of the finite network behind it.
+    positions
+        What it keeps of the spatial positions of a pair of inputs: their number, squared where all
+        pairs of positions are needed.
     flops
         Floating-point operations of this layer over all pairs.
     """
 
     path: str
     width: int
+    positions: int
     flops: int
 
 
@@ -59,6 +79,30 @@ class Plan(NamedTuple):
     flops: int
     tile: tuple[int, int]
     layers: tuple[LayerPlan, ...]
+
+
+class Prepared(NamedTuple):
+    """A network as it will be run.
+
+    Attributes
+    ----------
+    net
+        With what is not needed dropped as early as possible.
+    layouts
+        Of the inputs; hashable.
+    own
+        Whether the pairs of positions of every input with itself are needed.
+    counts
+        Numbers of points.
+    plan
+        Its cost.
+    """
+
+    net: Layer
+    layouts: Signal
+    own: bool
+    counts: tuple[int, int]
+    plan: Plan
 
 
 def plan(
@@ -103,34 +147,75 @@ def plan(
     >>> tk.plan(net, (2000, 784)).tile
     (500, 500)
     """
+    return prepare(net, shape1, shape2, ntk=ntk, dtype=dtype, memory_limit=memory_limit).plan
+
+
+def prepare(
+    net: Layer,
+    shape1: Any,
+    shape2: Any,
+    *,
+    ntk: bool,
+    dtype: Any,
+    memory_limit: int | None,
+) -> Prepared:
+    """What :func:`plan` finds out, with the network rewritten for it."""
     if memory_limit is not None and not isinstance(memory_limit, int | np.integer):
         raise TypeError(f"memory_limit must be a whole number of bytes, got {memory_limit!r}")
-    shapes1, shapes2 = check_shapes(shape1, shape1 if shape2 is None else shape2)
-    layout = _input_layout(shape1)
-    if isinstance(layout_after(net, layout, "net"), tuple):
-        raise ValueError("net ends in several branches; join them, e.g. with FanInSum")
-    n1, n2 = shapes1[0][0], shapes2[0][0]
     symmetric = shape2 is None
-    channels = sum(shape[1] for shape in shapes1)
-    sizes = [TILE]
-    while memory_limit is not None and sizes[-1] > SMALLEST_TILE:
-        sizes.append(max(sizes[-1] // 2, SMALLEST_TILE))
-    for size in sizes:
-        tile = (even_tile(n1, size), even_tile(n2, size))
-        peak = _bytes(n1, n2, channels, tile, ntk, symmetric, np.dtype(dtype))
-        if memory_limit is None or peak <= memory_limit:
-            break
-    else:
-        raise ValueError(
-            f"memory_limit: {memory_limit} bytes are too few for a {n1} x {n2} kernel; "
-            f"the smallest tile, {tile[0]} x {tile[1]}, needs {peak} bytes"
-        )
-    tiles1, tiles2 = math.ceil(n1 / tile[0]), math.ceil(n2 / tile[1])
-    count = tiles1 * (tiles1 + 1) // 2 if symmetric else tiles1 * tiles2
+    shape2 = shape1 if symmetric else shape2
+    layouts = input_layouts(shape1, shape2, input_axes(net))
+    if isinstance(layout_after(net, layouts, "net"), tuple):
+        raise ValueError("net ends in several branches; join them, e.g. with FanInSum")
+    counts = (number_of_points(shape1, layouts), number_of_points(shape2, layouts))
+    settled, need = settle(net, Need.FULL)
+    layouts = _kept(layouts, need)
+    own = greatest(need) == Need.OWN and any(layout.spatial for layout in _leaves(layouts))
+
+    item = np.dtype(dtype).itemsize
+    walk = _layer_plans(settled, layouts, "net", ntk)
+    end = layout_after(settled, layouts, "net")
+    kept = max([_pairs(layout) for layout in _leaves(layouts)] + [one.positions for one in walk])
+    job = _Job(counts, symmetric, ntk, item, _features(layouts), kept, end.positions**2, own)
+    tile, peak = _choose(job, memory_limit)
+    tiles = [math.ceil(n / t) for n, t in zip(counts, tile, strict=True)]
+    count = tiles[0] * (tiles[0] + 1) // 2 if symmetric else tiles[0] * tiles[1]
     pairs = count * tile[0] * tile[1]
-    layers = tuple(_layer_plans(net, layout, "net", pairs, ntk))
-    gram = 2 * pairs * channels
-    return Plan(peak, gram + sum(layer.flops for layer in layers), tile, layers)
+    layers = tuple(one._replace(flops=one.flops * pairs) for one in walk)
+    first = sum(3 * layout.width * _pairs(layout) for layout in _leaves(layouts)) * pairs
+    cost = Plan(peak, first + sum(layer.flops for layer in layers), tile, layers)
+    return Prepared(settled, layouts, own, counts, cost)
+
+
+class _Job(NamedTuple):
+    """What decides the memory: see :func:`_bytes`."""
+
+    counts: tuple[int, int]
+    symmetric: bool
+    ntk: bool
+    item: int
+    features: int
+    kept: int
+    out: int
+    own: bool
+
+
+def _choose(job: _Job, limit: int | None) -> tuple[tuple[int, int], int]:
+    """The largest tile within the limit, and the memory it takes."""
+    first = max(1, math.isqrt(TILE * TILE // job.kept))
+    smallest = min(first, max(1, math.isqrt(SMALLEST_TILE**2 // job.kept)))
+    sizes = [first]
+    while limit is not None and sizes[-1] > smallest:
+        sizes.append(max(sizes[-1] // 2, smallest))
+    for size in sizes:
+        tile = (even_tile(job.counts[0], size), even_tile(job.counts[1], size))
+        peak = _bytes(job, tile)
+        if limit is None or peak <= limit:
+            return tile, peak
+    raise ValueError(
+        f"memory_limit: {limit} bytes are too few for a {job.counts[0]} x {job.counts[1]} kernel; "
+        f"the smallest tile, {tile[0]} x {tile[1]}, needs {peak} bytes"
+    )
 
 
 def even_tile(n: int, size: int) -> int:
@@ -138,81 +223,68 @@ def even_tile(n: int, size: int) -> int:
     return math.ceil(n / math.ceil(n / size))
 
 
-def check_shapes(shape1: Any, shape2: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The input shapes as two lists of (n, d); raises ``ValueError`` unless they fit together."""
-    lists = []
-    for name, shape in (("x1", shape1), ("x2", shape2)):
-        if not isinstance(shape, tuple):
-            raise ValueError(f"{name} must have shape (n, d), got {shape!r}")
-        named = leaves_with_names(name, jax.tree.map(_Shape, shape, is_leaf=_is_shape))
-        if not named:
-            raise ValueError(f"{name}: no input given")
-        for leaf_name, leaf in named:
-            if not isinstance(leaf, _Shape) or len(leaf.shape) != 2:
-                got = leaf.shape if isinstance(leaf, _Shape) else leaf
-                raise ValueError(f"{leaf_name} must have shape (n, d), got {got}")
-            if min(leaf.shape) < 1:
-                raise ValueError(f"{leaf_name} must not be empty, got shape {leaf.shape}")
-        shapes = [leaf.shape for _, leaf in named]
-        if len({n for n, _ in shapes}) > 1:
-            raise ValueError(f"{name}: inputs must have one number of points, got {shapes}")
-        lists.append(shapes)
-    first, second = lists
-    if [d for _, d in first] != [d for _, d in second]:
-        raise ValueError(
-            "x1 and x2 must have the same features, "
-            f"got shapes {_unpacked(first)} and {_unpacked(second)}"
-        )
-    return first, second
-
-
-def _unpacked(shapes: list[tuple[int, int]]) -> Any:
-    return shapes[0] if len(shapes) == 1 else tuple(shapes)
-
-
-class _Shape:
-    """A shape as an opaque leaf: tuples of integers would be pytrees."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = tuple(shape)
-
-
-def _is_shape(x: Any) -> bool:
-    return isinstance(x, tuple) and all(isinstance(n, int | np.integer) for n in x)
-
-
-def _input_layout(shape: Any) -> Signal:
-    if _is_shape(shape):
-        return Layout(width=shape[1], gaussian=False)
-    return tuple(_input_layout(one) for one in shape)
-
-
-def _bytes(
-    n1: int, n2: int, d: int, tile: tuple[int, int], ntk: bool, symmetric: bool, dtype: np.dtype
-) -> int:
-    item = dtype.itemsize
-    wide = wide_dtype(dtype).itemsize
+def _bytes(job: _Job, tile: tuple[int, ...]) -> int:
+    n1, n2 = job.counts
+    wide = wide_dtype(np.float64 if job.item == 8 else np.float32).itemsize
     # A product of matrices in a wider type than the kernel's is one more, wider, temporary.
-    arrays = (TILE_ARRAYS if ntk else TILE_ARRAYS // 2) * item + 2 * wide
-    inputs = (n1 + (0 if symmetric else n2)) * d * item
-    rows = (tile[0] + tile[1]) * d * wide
-    return n1 * n2 * item * (2 if ntk else 1) + inputs + rows + tile[0] * tile[1] * arrays
+    arrays = (TILE_ARRAYS if job.ntk else TILE_ARRAYS // 2) * job.item + 2 * wide
+    inputs = (n1 + (0 if job.symmetric else n2)) * job.features * job.item
+    rows = (tile[0] + tile[1]) * job.features * wide
+    outputs = n1 * n2 * job.out * job.item * (2 if job.ntk else 1)
+    return outputs + inputs + rows + tile[0] * tile[1] * job.kept * arrays
 
 
-# Operations per pair: multiplications, additions and a polynomial's steps count one each.
-_FLOPS = {Dense: 8, FanInSum: 8, Activation: 60}
+def _kept(layouts: Signal, need: Any) -> Signal:
+    """The layouts of the inputs with what must be kept of their positions."""
+    if isinstance(layouts, tuple):
+        needs = need if isinstance(need, tuple) else (need,) * len(layouts)
+        return tuple(_kept(one, n) for one, n in zip(layouts, needs, strict=True))
+    full = greatest(need) > Need.DIAGONAL or not layouts.spatial
+    return layouts.__class__(**{**vars(layouts), "full": full})
 
 
-def _layer_plans(layer: Layer, layout: Signal, path: str, pairs: int, ntk: bool) -> list[LayerPlan]:
+def _leaves(layouts: Signal) -> list[Layout]:
+    return jax.tree.leaves(layouts, is_leaf=lambda x: isinstance(x, Layout))
+
+
+def _features(layouts: Signal) -> int:
+    return sum(layout.width * layout.positions for layout in _leaves(layouts))
+
+
+def _pairs(layout: Layout) -> int:
+    """Numbers that are held for a pair of inputs."""
+    return layout.positions**2 if layout.full else layout.positions
+
+
+# Operations per number held: multiplications, additions and a polynomial's steps count one each.
+_FLOPS: dict[Any, int] = {
+    Dense: 8,
+    LayerNorm: 4,
+    FanInSum: 8,
+    FanInProd: 8,
+    FanInConcat: 8,
+    Flatten: 6,
+    Activation: 60,
+}
+
+
+def _layer_plans(layer: Layer, layout: Signal, path: str, ntk: bool) -> list[LayerPlan]:
+    """A plan for every layer, with its operations for one pair of inputs."""
+    plans: list[LayerPlan] = []
     if isinstance(layer, Serial | Parallel):
-        plans: list[LayerPlan] = []
         for i, inner in enumerate(layer.layers):
             branch = layout[i] if isinstance(layer, Parallel) else layout
-            plans += _layer_plans(inner, branch, layer_path(path, i, inner), pairs, ntk)
+            plans += _layer_plans(inner, branch, layer_path(path, i, inner), ntk)
             if isinstance(layer, Serial):
                 layout = layout_after(inner, layout, path)
         return plans
+    if isinstance(layer, Repeat):
+        once = _layer_plans(layer.layer, layout, f"{path} layer", ntk)
+        return [one._replace(flops=one.flops * layer.times) for one in once]
     after = layout_after(layer, layout, path)
     width = after[0].width if isinstance(after, tuple) else after.width
-    per_pair = next((f for kind, f in _FLOPS.items() if isinstance(layer, kind)), 0)
-    return [LayerPlan(path, width, pairs * per_pair // (1 if ntk else 2))]
+    held = max(_pairs(one) for one in (*_leaves(layout), *_leaves(after)))
+    per_number = next((f for kind, f in _FLOPS.items() if isinstance(layer, kind)), 2)
+    if isinstance(layer, Conv):
+        per_number = 8 + 6 * math.prod(layer.filter_shape)
+    return [LayerPlan(path, width, held, held * per_number // (1 if ntk else 2))]

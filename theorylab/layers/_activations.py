@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from theorylab.layers._base import Layer, check_constant
+from theorylab.layers._axes import check_shape, float_array
+from theorylab.layers._base import Layer, Shape, check_constant
 from theorylab.layers._record import record
 
 
@@ -28,10 +29,14 @@ class Activation(Layer):
         raise NotImplementedError
 
     def init(self, key: Array, input_shape: Any) -> tuple[()]:
+        check_shape(type(self).__name__, input_shape)
         return ()
 
     def apply(self, params: Any, x: Array, key: Array | None = None) -> Array:
-        return self.function(x)
+        return self.function(float_array(type(self).__name__, x))
+
+    def output_shape(self, input_shape: Any) -> Shape:
+        return check_shape(type(self).__name__, input_shape)
 
 
 @record

@@ -1,4 +1,4 @@
-"""How layers are put together: in a chain, side by side, branching and summed again."""
+"""How layers are put together: in a chain, side by side, branching."""
 
 import dataclasses
 from typing import Any
@@ -94,33 +94,6 @@ class FanOut(Layer):
         return (input_shape,) * self.num
 
 
-@record
-class FanInSum(Layer):
-    """Adds the outputs of branches, which must have equal shapes.
-
-    The kernel is exact when the branches are independent given their common input, as they are
-    whenever at most one of them carries the input on without fresh weights.
-    """
-
-    def init(self, key: Array, input_shape: Any) -> tuple[()]:
-        self.output_shape(input_shape)
-        return ()
-
-    def apply(self, params: Any, x: Any, key: Array | None = None) -> Any:
-        self.output_shape(tuple(branch.shape for branch in x))
-        total = x[0]
-        for branch in x[1:]:
-            total = total + branch
-        return total
-
-    def output_shape(self, input_shape: Any) -> Any:
-        if not input_shape or not all(isinstance(shape, tuple) for shape in input_shape):
-            raise ValueError(f"FanInSum: needs a tuple of branches, got {input_shape!r}")
-        if any(shape != input_shape[0] for shape in input_shape[1:]):
-            raise ValueError(f"FanInSum: branches must have equal shapes, got {input_shape!r}")
-        return input_shape[0]
-
-
 def serial(*layers: Layer) -> Serial:
     """Chain layers: the output of each is the input of the next.
 
@@ -143,7 +116,7 @@ def serial(*layers: Layer) -> Serial:
     >>> net.apply(params, jnp.ones((5, 3))).shape
     (5, 1)
     """
-    return Serial(_check_layers("serial", layers))
+    return Serial(check_layers("serial", layers))
 
 
 def parallel(*layers: Layer) -> Parallel:
@@ -163,15 +136,16 @@ def parallel(*layers: Layer) -> Parallel:
     >>> block.output_shape((5, 4))
     (5, 4)
     """
-    return Parallel(_check_layers("parallel", layers))
+    return Parallel(check_layers("parallel", layers))
 
 
-def _check_layers(name: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
+def check_layers(name: str, layers: tuple[Any, ...]) -> tuple[Layer, ...]:
+    """Raise unless all are layers and there is one."""
     if not layers:
         raise ValueError(f"{name}: needs at least one layer")
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            hint = " (did you forget to call it?)" if isinstance(layer, type) else ""
+            hint = " (did you forget to call it?)" if callable(layer) else ""
             raise TypeError(f"{name}: argument {i} is no layer but {layer!r}{hint}")
     return layers
 

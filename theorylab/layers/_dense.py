@@ -1,33 +1,29 @@
-r"""The fully connected layer, in the two parameterizations in which wide limits are stated.
+r"""The fully connected layer, :math:`z = x W + b`, along the channel axis of its input.
 
-``"ntk"`` (Jacot et al. 2018): :math:`z = \frac{W_{std}}{\sqrt{n}} x W + b_{std} b` with standard
-normal ``W`` (n, out_dim) and ``b`` (out_dim,).
-
-``"standard"`` (Sohl-Dickstein et al. 2020, "On the infinite width limit of neural networks with a
-standard parameterization"): :math:`z = s_0^{-1/2} x W + b` with
-:math:`W \sim N(0, W_{std}^2 s_0 / n)` and :math:`b \sim N(0, b_{std}^2)`; :math:`n = s_0 N` for a
-base width :math:`N`. ``s = (1, 1)`` is the ordinary standard parameterization.
-
-Differs from the reference:
-
-1. Parameters are a dictionary with keys ``"W"`` and, where there is a bias, ``"b"``.
+Parameterizations, and what differs from their references: :mod:`theorylab.layers._affine`.
 """
 
 import dataclasses
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from theorylab._numerics import HIGHEST
-from theorylab.layers._base import Layer, Shape, check_count, check_scale
+from theorylab.layers import _affine
+from theorylab.layers._axes import Axes, check_batch_and_channel, float_array, split_axes
+from theorylab.layers._base import Layer, Shape
 from theorylab.layers._record import record
 
 
 @record
 class Dense(Layer):
-    """Fully connected layer ``z = x W + b`` with independent Gaussian parameters.
+    r"""Fully connected layer ``z = x W + b`` with independent Gaussian parameters.
+
+    In the ``"ntk"`` parameterization :math:`z = \frac{W_{std}}{\sqrt{n}} x W + b_{std} b` with
+    standard normal ``W`` (n, out_dim) and ``b`` (out_dim,). In the ``"standard"`` one
+    :math:`z = s_0^{-1/2} x W + b` with :math:`W \sim N(0, W_{std}^2 s_0 / n)` and
+    :math:`b \sim N(0, b_{std}^2)`.
 
     Parameters
     ----------
@@ -43,11 +39,19 @@ class Dense(Layer):
     s
         Width multipliers ``(s_in, s_out)`` of the standard parameterization: the layer has
         ``s_out * out_dim`` output channels, and its fan-in is ``s_in`` times a base width.
+    batch_axis, channel_axis
+        Of the input; all other axes are spatial, and the layer acts on each position by itself
+        with the same weights. The output has its axes in the same order.
 
     Raises
     ------
     ValueError, TypeError
-        For an ``out_dim`` below 1, negative or non-finite deviations, unknown parameterizations.
+        For an ``out_dim`` below 1, negative or non-finite deviations, unknown parameterizations,
+        axes that are no integers or one and the same; later, for inputs without those axes.
+
+    Notes
+    -----
+    The product runs at the highest precision of the device, in the dtype of ``x``.
 
     Examples
     --------
@@ -66,20 +70,26 @@ class Dense(Layer):
         default="ntk", metadata={"static": True}
     )
     s: tuple[int, int] = dataclasses.field(default=(1, 1), metadata={"static": True})
+    batch_axis: int = dataclasses.field(default=0, metadata={"static": True})
+    channel_axis: int = dataclasses.field(default=-1, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        check_count("Dense", "out_dim", self.out_dim)
-        check_scale("Dense", "W_std", self.W_std)
-        if self.b_std is not None:
-            check_scale("Dense", "b_std", self.b_std)
-        if self.parameterization not in ("ntk", "standard"):
-            raise ValueError(
-                "Dense: parameterization must be 'ntk' or 'standard', "
-                f"got {self.parameterization!r}"
-            )
-        pair = isinstance(self.s, tuple) and len(self.s) == 2
-        if not pair or not all(isinstance(f, int) and f > 0 for f in self.s):
-            raise ValueError(f"Dense: s must be two positive integers, got {self.s!r}")
+        s = _affine.check_affine(
+            "Dense",
+            ("out_dim", self.out_dim),
+            self.W_std,
+            self.b_std,
+            self.parameterization,
+            self.s,
+        )
+        batch, channel = check_batch_and_channel("Dense", self.batch_axis, self.channel_axis)
+        for name, value in {
+            "out_dim": int(self.out_dim),
+            "s": s,
+            "batch_axis": batch,
+            "channel_axis": channel,
+        }.items():
+            object.__setattr__(self, name, value)
 
     @property
     def channels(self) -> int:
@@ -87,40 +97,26 @@ class Dense(Layer):
         return self.out_dim * (self.s[1] if self.parameterization == "standard" else 1)
 
     def init(self, key: Array, input_shape: Any) -> dict[str, Array]:
-        n = self._fan_in(input_shape)
-        key_w, key_b = jax.random.split(key)
-        weights = jax.random.normal(key_w, (n, self.channels))
-        if self.parameterization == "standard":
-            weights = weights * jnp.asarray(self.W_std * (self.s[0] / n) ** 0.5, weights.dtype)
-        if self.b_std is None:
-            return {"W": weights}
-        bias = jax.random.normal(key_b, (self.channels,))
-        if self.parameterization == "standard":
-            bias = bias * jnp.asarray(self.b_std, bias.dtype)
-        return {"W": weights, "b": bias}
+        n = input_shape[self._axes(input_shape).channel]
+        return _affine.draw(self, key, (n, self.channels), n)
 
-    def apply(self, params: dict[str, Array], x: Array, key: Array | None = None) -> Array:
+    def apply(self, params: dict[str, Array], x: Any, key: Array | None = None) -> Array:
+        x = float_array("Dense", x)
+        axis = self._axes(x.shape).channel
         weights = params["W"]
-        if jnp.ndim(x) != 2 or jnp.shape(x)[1] != weights.shape[0]:
+        n = x.shape[axis]
+        if weights.shape != (n, self.channels):
             raise ValueError(
-                f"Dense: x must have shape (n, {weights.shape[0]}), as the weights say, "
-                f"got {jnp.shape(x)}"
+                f"Dense: the weights must have shape {(n, self.channels)} for inputs of shape "
+                f"{x.shape}, got {weights.shape}"
             )
-        product = jnp.matmul(x, weights, precision=HIGHEST)
-        if self.parameterization == "standard":
-            z = product * jnp.asarray(self.s[0] ** -0.5, product.dtype)
-            return z if self.b_std is None else z + params["b"]
-        z = product * jnp.asarray(self.W_std / weights.shape[0] ** 0.5, product.dtype)
-        if self.b_std is None:
-            return z
-        return z + jnp.asarray(self.b_std, z.dtype) * params["b"]
+        inputs = jnp.moveaxis(x, axis, -1)
+        product = jnp.matmul(inputs, weights.astype(x.dtype), precision=HIGHEST)
+        return _affine.finish(self, jnp.moveaxis(product, -1, axis), params, n, axis)
 
     def output_shape(self, input_shape: Any) -> Shape:
-        self._fan_in(input_shape)
-        return (*input_shape[:-1], self.channels)
+        axis = self._axes(input_shape).channel
+        return (*input_shape[:axis], self.channels, *input_shape[axis + 1 :])
 
-    def _fan_in(self, input_shape: Any) -> int:
-        is_shape = isinstance(input_shape, tuple) and all(isinstance(n, int) for n in input_shape)
-        if not is_shape or len(input_shape) != 2:
-            raise ValueError(f"Dense: the input shape must be (n, d), got {input_shape!r}")
-        return input_shape[-1]
+    def _axes(self, input_shape: Any) -> Axes:
+        return split_axes("Dense", input_shape, self.batch_axis, self.channel_axis)

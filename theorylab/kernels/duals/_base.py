@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jax import Array
 
-from theorylab.kernels._state import Pair
+from theorylab.kernels._units import Pair
 from theorylab.layers import Activation
 
 Scalar = Array | float
@@ -48,15 +48,26 @@ class Smooth(NamedTuple):
 
     Attributes
     ----------
-    variance
-        ``q -> E f(z)^2`` for rows, wide dtype.
+    variance, slope
+        ``q -> E f(z)^2`` and ``q -> E f'(z)^2`` for rows, wide dtype.
     pairwise
         ``Pair -> SmoothPair``. The gap must be free of cancellation as the points approach each
         other, the covariance as they become independent.
+    degree
+        Of homogeneity at large scales: 1 where ``f(s z)/s`` has a limit, 0 where ``f(s z)`` has.
+    wide
+        Whether pairs must be formed in the wide dtype, as they cancel at points that are parallel
+        and of different lengths.
+    vanishes
+        Whether ``f(0) = 0``, so that ``f(s z)/s`` has a limit at small scales.
     """
 
     variance: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
     pairwise: Callable[[Pair], SmoothPair]
+    degree: int = 0
+    vanishes: bool | Array = False
+    wide: bool = False
 
 
 @functools.singledispatch

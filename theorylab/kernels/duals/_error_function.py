@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from theorylab._numerics import outer_difference
-from theorylab.kernels._state import Pair
+from theorylab.kernels._units import Pair
 from theorylab.kernels.duals._base import Scalar, Smooth, SmoothPair, dual
 from theorylab.layers import Erf
 
@@ -110,6 +110,9 @@ def error_function(a: Scalar, b: Scalar, c: Scalar) -> Smooth:
     def variance(q: Array) -> Array:
         return power * 2 / jnp.pi * arcsine_row(rate * q) + offset
 
+    def slope(q: Array) -> Array:
+        return power * rate * (4 / jnp.pi) / jnp.sqrt(1 + 4 * rate * q)
+
     def pairwise(p: Pair) -> SmoothPair:
         dtype = p.gap.dtype
         amplitude, b2, shift = (jnp.asarray(v, dtype) for v in (power, rate, offset))
@@ -122,7 +125,7 @@ def error_function(a: Scalar, b: Scalar, c: Scalar) -> Smooth:
             k_dot=amplitude * b2 * (4 / jnp.pi) * root1 * root2 / arcs.c2,
         )
 
-    return Smooth(variance, pairwise)
+    return Smooth(variance, slope, pairwise, vanishes=jnp.asarray(c) == 0)
 
 
 @dual.register

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from theorylab._numerics import outer_difference
-from theorylab.kernels._state import Pair
+from theorylab.kernels._units import Pair
 from theorylab.kernels.duals._base import Scalar, Smooth, SmoothPair, dual
 from theorylab.layers import Cos, Rbf, Sin
 
@@ -39,6 +39,9 @@ def sinusoid(a: Scalar, b: Scalar, z: Scalar) -> Smooth:
     def variance(q: Array) -> Array:
         # 1 - z e = (1 - z) + z (1 - e): exact where z = 1 and q is small.
         return power * ((1 - z) - z * jnp.expm1(-2 * rate * q))
+
+    def slope(q: Array) -> Array:
+        return power * rate * (1 + z * jnp.exp(-2 * rate * q))
 
     def pairwise(p: Pair) -> SmoothPair:
         dtype = p.gap.dtype
@@ -55,7 +58,7 @@ def sinusoid(a: Scalar, b: Scalar, z: Scalar) -> Smooth:
         cov = amplitude * ((1 - phase) * e + phase * contrast)
         return SmoothPair(gap, cov, amplitude * b2 * (e + phase * h))
 
-    return Smooth(variance, pairwise)
+    return Smooth(variance, slope, pairwise, vanishes=jnp.asarray(z) == 1)
 
 
 @dual.register
