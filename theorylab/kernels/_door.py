@@ -1,28 +1,20 @@
 """The door: inputs are checked, the cost is planned, and one compiled program does the rest."""
 
-import dataclasses
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from theorylab._numerics import floating, wide_scope
 from theorylab._tree import leaf_name, leaves_with_names
-from theorylab.kernels._input import Points, paired_state, points
 from theorylab.kernels._plan import prepare
-from theorylab.kernels._propagate import Signal, advance, rule
-from theorylab.kernels._state import Held, Kernel, Layout, LogScale, Rows
-from theorylab.kernels._units import (
-    kernel_exponents,
-    ldexp,
-    log_scale,
-    natural_kernel,
-    unfolded_pairs,
-)
+from theorylab.kernels._propagate import Signal
+from theorylab.kernels._sides import side_of
+from theorylab.kernels._state import Kernel, LogScale
+from theorylab.kernels._tiles import Job, tile_of, tiled
+from theorylab.kernels._units import kernel_exponents, log_scale, unfolded_pairs
 from theorylab.layers import Layer
 
 
@@ -164,223 +156,15 @@ def _cast(net: Layer, dtype: Any) -> Layer:
 
 @partial(jax.jit, static_argnames="how")
 def _compiled(net: Layer, x1: Any, x2: Any, how: _How) -> Kernel:
-    rows = _side(net, x1, how)
-    columns = rows if x2 is None else _side(net, x2, how)
+    rows = side_of(net, x1, how.layouts, how.own)
+    columns = rows if x2 is None else side_of(net, x2, how.layouts, how.own)
     units = kernel_exponents(rows.final, columns.final, rows.final.dtype)
-    job = _Job(net, rows, columns, units, how.ntk, x2 is None)
+    job = Job(net, rows, columns, units, how.ntk, x2 is None)
     dtype = rows.final.dtype
     if all(size >= n for size, n in zip(how.tile, how.counts, strict=True)):
-        pair = _tile(job, rows, columns, same=x2 is None)
+        pair = tile_of(job, rows, columns, same=x2 is None)
     else:
-        pair = _tiled(job, how)
+        pair = tiled(job, how.counts, how.tile)
     ntk_log = log_scale(units[1], dtype) if how.ntk else None
     nngp, ntk = jax.tree.map(lambda k: unfolded_pairs(k, rows.final.layout), pair)
     return Kernel(nngp, ntk, LogScale(log_scale(units[0], dtype), ntk_log))
-
-
-class _Side(NamedTuple):
-    """One set of inputs: themselves, what every layer makes of them alone, and the end of that."""
-
-    points: Any
-    record: Any
-    final: Rows
-
-
-class _Job(NamedTuple):
-    """What all tiles share."""
-
-    net: Layer
-    rows: _Side
-    columns: _Side
-    units: tuple[Array, Array]
-    ntk: bool
-    symmetric: bool
-
-
-def _side(net: Layer, x: Any, how: _How) -> _Side:
-    """Prepare inputs and send their rows through the network."""
-    layouts = how.layouts
-    x = jax.tree.map(
-        lambda layout, a: jnp.moveaxis(a, layout.axes, (0, -1)), layouts, x, is_leaf=_is_layout
-    )
-    prepared = _points(layouts, x, own=False)
-    if not how.own:
-        final, record = advance(net, _rows(prepared))
-        return _Side(prepared, record, final)
-
-    def alone(one: Any) -> tuple[Rows, Any]:
-        one = jax.tree.map(lambda a: a[None], one)
-        return advance(net, _rows(_points(layouts, one, own=True)))
-
-    # One input after another: the pairs of positions of all inputs at once may not fit.
-    final, record = jax.tree.map(_gathered, lax.map(alone, x), is_leaf=_is_held)
-    return _Side(prepared, record, final.bare())
-
-
-def _points(layouts: Signal, x: Any, own: bool) -> Any:
-    return jax.tree.map(
-        lambda layout, a: points(a, layout, own=own), layouts, x, is_leaf=_is_layout
-    )
-
-
-def _rows(prepared: Any) -> Signal:
-    return jax.tree.map(lambda p: p.rows, prepared, is_leaf=_is_points)
-
-
-def _gathered(record: Any) -> Any:
-    """Rows of single inputs, (n, ..., 1, *S), as rows of all, with one exponent for all."""
-
-    def together(a: Array, rank: int) -> Array:
-        axis = a.ndim - 1 - rank
-        return jnp.moveaxis(jnp.squeeze(a, axis), 0, axis - 1)
-
-    if isinstance(record, Held):
-        return _changed(record, together)
-    rows: Rows = record
-    exponent, tangent_exponent = (
-        jnp.max(e, axis=0) for e in (rows.exponent, rows.tangent_exponent)
-    )
-
-    def shifted(a: Array, shift: Array) -> Array:
-        return ldexp(a, shift.reshape(shift.shape + (1,) * (a.ndim - shift.ndim)))
-
-    tangent = shifted(rows.tangent, 2 * (rows.tangent_exponent - tangent_exponent))
-    common = dataclasses.replace(
-        rows,
-        scale=shifted(rows.scale, rows.exponent - exponent),
-        exponent=exponent,
-        tangent=jnp.max(tangent, axis=0),
-        tangent_exponent=tangent_exponent,
-        own=None,
-    )
-    return _changed(common, together)
-
-
-def _changed(record: Any, change: Callable[[Array, int], Array]) -> Any:
-    """Apply ``change(array, number of spatial axes)`` to what is held for each input.
-
-    The inputs are counted along the axis before the spatial ones; records of loops have further
-    axes in front.
-    """
-    if isinstance(record, Held):
-        tail = None if record.tail is None else change(record.tail, record.rank)
-        return dataclasses.replace(record, head=change(record.head, record.rank), tail=tail)
-    if not isinstance(record, Rows):
-        return record
-    rank = len(record.layout.spatial)
-    names = ("scale", "q", "half", "root", "inverse")
-    changed: dict[str, Any] = {n: change(getattr(record, n), rank) for n in names}
-    return dataclasses.replace(record, **changed)
-
-
-def _is_layout(x: Any) -> bool:
-    return isinstance(x, Layout)
-
-
-def _is_held(x: Any) -> bool:
-    return isinstance(x, Rows | Held)
-
-
-def _is_points(x: Any) -> bool:
-    return isinstance(x, Points)
-
-
-def _per_input(change: Callable[[Array, int], Array], side: _Side) -> _Side:
-    """Apply ``change(array, sample axis)`` to all that is held for each input."""
-
-    def one(record: Any) -> Any:
-        return _changed(record, lambda a, rank: change(a, a.ndim - 1 - rank))
-
-    points = jax.tree.map(
-        lambda p: Points(change(p.x, 0), one(p.rows), change(p.u, 0)),
-        side.points,
-        is_leaf=_is_points,
-    )
-    return _Side(points, jax.tree.map(one, side.record, is_leaf=_is_held), side.final)
-
-
-def _tile(job: _Job, rows: _Side, columns: _Side, same: bool | Array) -> tuple[Array, Array | None]:
-    """NNGP and NTK of a tile; where ``same``, its points are the same in rows and columns."""
-    state = jax.tree.map(
-        lambda p1, p2: paired_state(p1, p2, ntk=job.ntk, same=same),
-        rows.points,
-        columns.points,
-        is_leaf=_is_points,
-    )
-    pair = natural_kernel(rule(job.net, state, rows.record, columns.record), job.units)
-    shape = pair[0].shape
-    if same is False or shape[0] != shape[1]:
-        return pair
-    if same is True:
-        # A condition that the compiler cannot decide: see _mirrored.
-        same = jnp.logical_not(jnp.isnan(pair[0].reshape(-1)[0]))
-    index = jnp.arange(shape[0] * math.prod(job.rows.final.layout.spatial))
-    return lax.cond(same, _mirrored, lambda k, _: k, pair, index)
-
-
-def _mirrored(pair: tuple[Array, Array | None], index: Array) -> tuple[Array, Array | None]:
-    """The upper triangle, mirrored; points and positions count together.
-
-    Rounding differs between (i, j) and (j, i): in products of matrices, and in elementwise code
-    wherever the compiler contracts a multiplication and an addition. Called under a condition, so
-    that it works on finished entries; fused with what makes them, they would be made twice, and
-    perhaps differently. The index is an argument because the compiler would evaluate a constant
-    mask entry by entry, which takes half a minute.
-    """
-    if pair[0].ndim == 2:
-        below = index[:, None] > index[None, :]
-    else:
-        index = index.reshape(pair[0].shape[0], -1)
-        below = index[:, None, :, None] > index[None, :, None, :]
-    return jax.tree.map(lambda k: jnp.where(below, _transposed(k), k), pair)
-
-
-def _transposed(k: Array) -> Array:
-    """(n2, n1, P', P) from (n1, n2, P, P')."""
-    return k.T if k.ndim == 2 else jnp.transpose(k, (1, 0, 3, 2))
-
-
-def _tiled(job: _Job, how: _How) -> tuple[Array, Array | None]:
-    """All tiles in one loop; of a symmetric kernel the upper ones, each written twice."""
-    tile, shape = how.tile, how.counts
-    counts = tuple(-(-n // size) for n, size in zip(shape, tile, strict=True))
-    padded = tuple(count * size for count, size in zip(counts, tile, strict=True))
-    rows, columns = (
-        _per_input(partial(_extended, more=p - n), side)
-        for side, n, p in zip((job.rows, job.columns), shape, padded, strict=True)
-    )
-    pairs = [
-        (i, j) for i in range(counts[0]) for j in range(counts[1]) if i <= j or not job.symmetric
-    ]
-
-    def part(side: _Side, start: Array, size: int) -> _Side:
-        return _per_input(lambda a, axis: lax.dynamic_slice_in_dim(a, start, size, axis), side)
-
-    def body(out: Any, pair: Array) -> tuple[Any, None]:
-        i, j = pair[0] * tile[0], pair[1] * tile[1]
-        ours, theirs = part(rows, i, tile[0]), part(columns, j, tile[1])
-        result = _tile(job, ours, theirs, same=(i == j) if job.symmetric else False)
-        out = _written(out, result, (i, j))
-        if job.symmetric:
-            out = _written(out, jax.tree.map(_transposed, result), (j, i))
-        return out, None
-
-    layout = job.rows.final.layout
-    positions = (layout.positions,) * 2 if layout.spatial else ()
-    empty = jnp.zeros((*padded, *positions), job.rows.final.dtype)
-    start = (empty, empty if job.ntk else None)
-    pair, _ = lax.scan(body, start, jnp.asarray(pairs, jnp.int32))
-    return jax.tree.map(lambda k: k[: shape[0], : shape[1]], pair)
-
-
-def _extended(a: Array, axis: int, more: int) -> Array:
-    """The last input repeated, to fill the last tile."""
-    amounts = [(0, 0)] * a.ndim
-    amounts[axis] = (0, more)
-    return jnp.pad(a, amounts, mode="edge") if more else a
-
-
-def _written(out: Any, result: Any, at: tuple[Array, Array]) -> Any:
-    return jax.tree.map(
-        lambda a, k: lax.dynamic_update_slice(a, k, (*at, *(0,) * (a.ndim - 2))), out, result
-    )
