@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import import_time, kernels
+from benchmarks import convolutions, import_time, kernels
 
 BENCHMARKS: dict[str, Callable[[], object]] = {
     "kernels": kernels.main,
+    "convolutions": convolutions.main,
     "import_time": import_time.main,
 }
 

@@ -3,9 +3,9 @@
 Run with the interpreter of an environment, ours or the predecessor's, so it imports only what both
 have and the one library asked for. Commands, one JSON object a line:
 
-* ``{"do": "prepare", "n": .., "d": .., "bias": null | float, "general": bool}``: makes the data,
-  traces and compiles, runs the call twice. Answers ``first_cpu``: CPU-seconds of the first call
-  less those of the second, that is tracing and compiling;
+* ``{"do": "prepare", "network": .., "shape": [..], "bias": null | float, "general": bool}``: makes
+  the data, traces and compiles, runs the call twice. Answers ``first_cpu``: CPU-seconds of the
+  first call less those of the second, that is tracing and compiling;
 * ``{"do": "call", "repeats": r}``: CPU-seconds and wall seconds of a call, mean over r;
 * ``{"do": "status"}``: peak resident memory in MiB, versions, the mean of the last NTK.
 """
@@ -15,39 +15,68 @@ import resource
 import sys
 import time
 
-
-def network(layers, bias):
-    """3 hidden ReLU layers with the constructors of `layers`."""
-    hidden = [layers.Dense(512, W_std=2**0.5, b_std=bias), layers.Relu()] * 3
-    return layers.serial(*hidden, layers.Dense(1, W_std=2**0.5, b_std=bias))
+ROOT2 = 2**0.5
 
 
-def ours(bias):
+def dense(layers, bias):
+    """3 hidden ReLU layers."""
+    hidden = [layers.Dense(512, W_std=ROOT2, b_std=bias), layers.Relu()] * 3
+    return layers.serial(*hidden, layers.Dense(1, W_std=ROOT2, b_std=bias))
+
+
+def convolutions(layers, bias, depth):
+    """Layers of 3 x 3 filters, each with a ReLU."""
+    layer = layers.Conv(64, (3, 3), padding="SAME", W_std=ROOT2, b_std=bias)
+    return [layer, layers.Relu()] * depth
+
+
+def flat(layers, bias):
+    """5 convolutions and a dense layer on their flattened output."""
+    return layers.serial(*convolutions(layers, bias, 5), layers.Flatten(), layers.Dense(1))
+
+
+def pooled(layers, bias):
+    """5 convolutions and a dense layer on the average of their output."""
+    return layers.serial(*convolutions(layers, bias, 5), layers.GlobalAvgPool(), layers.Dense(1))
+
+
+def myrtle(layers, bias):
+    """Myrtle-5 (Shankar et al. 2020, figure 1), for images whose side 32 divides."""
+    half = [layers.AvgPool((2, 2), strides=(2, 2))]
+    blocks = [*convolutions(layers, bias, 2), *half, *convolutions(layers, bias, 1), *half]
+    blocks += [*convolutions(layers, bias, 1), *half * 3]
+    return layers.serial(*blocks, layers.Flatten(), layers.Dense(1, W_std=ROOT2, b_std=bias))
+
+
+NETWORKS = {"dense": dense, "flat": flat, "pooled": pooled, "myrtle": myrtle}
+
+
+def ours(network, bias):
     """Return the call (x1, x2 or None) -> arrays, and the versions of what is behind it."""
     import jax
 
     import theorylab
     from theorylab import kernels
 
-    net = network(kernels, bias)
+    net = NETWORKS[network](kernels, bias)
     versions = {"jax": jax.__version__, "theorylab": theorylab.__version__}
     return (lambda x1, x2: tuple(net.kernel(x1, x2))), versions
 
 
-def peer(bias, wanted):
+def peer(network, bias, wanted):
     """Return the same for neural-tangents, whose kernel function is compiled by its user."""
     import jax
     import neural_tangents
 
-    _, _, kernel_fn = network(neural_tangents.stax, bias)
+    _, _, kernel_fn = NETWORKS[network](neural_tangents.stax, bias)
     versions = {"jax": jax.__version__, "neural-tangents": neural_tangents.__version__}
     return jax.jit(lambda x1, x2: tuple(kernel_fn(x1, x2, get=wanted))), versions
 
 
 SIDES = {
     "ours": ours,
-    "peer-both": lambda bias: peer(bias, ("nngp", "ntk")),
-    "peer-ntk": lambda bias: peer(bias, ("ntk",)),
+    "peer-both": lambda network, bias: peer(network, bias, ("nngp", "ntk")),
+    "peer-ntk": lambda network, bias: peer(network, bias, ("ntk",)),
 }
 
 
@@ -71,13 +100,13 @@ def once(call, arguments):
     return time.process_time() - cpu, time.perf_counter() - wall, result
 
 
-def inputs(n, d, general):
+def inputs(shape, general):
     """(x1, x2), or (x1, None), float32 normals that lie on the device."""
     import jax
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x1, x2 = (rng.normal(size=(n, d)).astype(np.float32) for _ in range(2))
+    x1, x2 = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
     return jax.device_put(x1), jax.device_put(x2) if general else None
 
 
@@ -86,8 +115,8 @@ def serve(side, requests, answer):
     import numpy as np
 
     first = next(requests)
-    call, versions = SIDES[side](first["bias"])
-    arguments = inputs(first["n"], first["d"], first["general"])
+    call, versions = SIDES[side](first["network"], first["bias"])
+    arguments = inputs(first["shape"], first["general"])
     compiling, _, _ = once(call, arguments)
     steady, _, last = once(call, arguments)
     answer({"first_cpu": compiling - steady})

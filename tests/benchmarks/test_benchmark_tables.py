@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import _report, import_time, kernels
+from benchmarks import _report, convolutions, import_time, kernels
 
 
 def record(cpu, mean=1.0):
@@ -62,6 +62,16 @@ def test_without_the_peer_our_times_are_shown_and_how_to_get_the_ratios(tmp_path
     assert set(stored["cases"]["kernel(x),  bias 0.1"]) == {"ours"}
     assert len(stored["growth"]["ours"]) == 2
     assert "jax" in stored["versions"]["ours"]
+
+
+def test_convolutions_are_timed_beside_their_targets_and_one_pass(tmp_path, capsys):
+    cases = {"tiny": ("pooled", (3, 4, 4, 2), 1 / 15, 1 / 10)}
+    path = convolutions.main(cases, rounds=1, with_peer=False, folder=tmp_path)
+    assert "one pass" in capsys.readouterr().out
+    stored = json.loads(path.read_text())
+    assert stored["targets"] == {"kernel(x),  tiny": 1 / 15, "kernel(x1, x2),  tiny": 1 / 10}
+    assert stored["plans"]["tiny"]["bytes_peak"] > 0
+    assert convolutions.numbers_held((3, 4, 4, 2), "pooled", general=False) == 6 * 16**2
 
 
 def test_the_import_benchmark_writes_what_it_measured(tmp_path, capsys):

@@ -36,6 +36,7 @@ from theorylab.kernels._propagate import (
 from theorylab.kernels._state import Held, KernelState, Layout, Rows
 from theorylab.kernels._units import (
     difference,
+    greatest,
     held,
     ldexp,
     ntk_factors,
@@ -96,7 +97,7 @@ def _(layer: Dense, rows: Rows) -> DenseRows:
         e = bias / scale
     r = weight * rows.scale / scale
     q = r**2 * rows.q + e**2
-    tangent = jnp.max(r**2) * rows.tangent
+    tangent = greatest(jnp.broadcast_to(r**2, rows.q.shape), rows.q) * rows.tangent
     if layer.parameterization == "ntk":
         tangent = tangent + own_kernel(rows)
     else:

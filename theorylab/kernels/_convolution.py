@@ -45,6 +45,7 @@ from theorylab.kernels._propagate import layout_after, relaid, rows_behind, rule
 from theorylab.kernels._state import Held, KernelState, Layout, Rows
 from theorylab.kernels._units import (
     exp2,
+    greatest,
     held,
     ldexp,
     ntk_factors,
@@ -107,7 +108,7 @@ def _(layer: Conv, rows: Rows) -> ConvRows:
     scale = unit_scale(squares + bias**2)
     q = unit((squares + bias**2) / scale**2)
     reach = jnp.sum(mu**2, axis=0) / scale**2
-    tangent = jnp.max(weight**2 * reach) * rows.tangent
+    tangent = greatest(weight**2 * reach, q) * rows.tangent
     if layer.parameterization == "ntk":
         tangent = tangent + own_kernel(rows)
     else:

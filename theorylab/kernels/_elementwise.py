@@ -14,6 +14,7 @@ from theorylab.kernels._units import (
     exp2,
     extremes,
     from_correlation_gap,
+    greatest,
     held,
     ldexp,
     mean,
@@ -83,7 +84,7 @@ def _smooth_rows(rule: Smooth, rows: Rows) -> SmoothRows:
     kept = root * rows.scale / natural * exp2(rows.exponent - base, rows.q.dtype)
     scale = jnp.where(power, kept, ldexp(root, -base))
     before = dataclasses.replace(rows, exponent=base)
-    tangent = jnp.max(slope) * rows.tangent
+    tangent = greatest(slope, rows.q) * rows.tangent
     after = settled(before, scale, unit(variance / root**2), tangent, gaussian=False)
     return SmoothRows(
         after=after,

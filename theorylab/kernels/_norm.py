@@ -22,6 +22,7 @@ from theorylab.kernels._affine import facts
 from theorylab.kernels._propagate import check_axes, layout_after, rows_behind, rule, shape_after
 from theorylab.kernels._state import Held, KernelState, Layout, Rows
 from theorylab.kernels._units import (
+    greatest,
     held,
     ldexp,
     ntk_factors,
@@ -62,7 +63,7 @@ def _(layer: LayerNorm, rows: Rows) -> NormRows:
     scale = unit_scale(variance)
     r = natural / scale
     fixed = dataclasses.replace(rows, exponent=jnp.zeros_like(rows.exponent))
-    tangent = jnp.max(r**2) * rows.tangent
+    tangent = greatest(r**2, rows.q) * rows.tangent
     after = settled(fixed, scale, unit(variance / scale**2), tangent, **facts(layout))
     ours = (held(v, rows.dtype, len(layout.spatial)) for v in (r, r * rows.q))
     return NormRows(after, *ours)

@@ -40,7 +40,7 @@ from theorylab.kernels._propagate import (
     shape_after,
 )
 from theorylab.kernels._state import Held, KernelState, Layout, Rows, own_state
-from theorylab.kernels._units import ntk_factors, outer, settled, unit, unit_scale
+from theorylab.kernels._units import greatest, ntk_factors, outer, settled, unit, unit_scale
 from theorylab.kernels._windows import (
     Window,
     count,
@@ -111,7 +111,7 @@ def _(layer: Any, rows: Rows) -> PoolRows:
     variance = (sums.factor * top) ** 2 * (total * live - square)
     scale = unit_scale(variance)
     h = sums.factor * top / scale
-    tangent = jnp.max((h * total) ** 2) * rows.tangent
+    tangent = greatest((h * total) ** 2, variance) * rows.tangent
     after = settled(rows, scale, unit(variance / scale**2), tangent, **facts(layout))
     rank = len(layout.spatial)
     return PoolRows(after, ours, *(Held(v, None, rank) for v in (h, h * total, h * live)))

@@ -122,9 +122,8 @@ def _matched(named: list[tuple[str, tuple[int, ...]]], layouts: Any) -> Any:
 
 
 def _features(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
-    if len(shape) != len(layout.shape()):
-        return shape
-    return tuple(n for i, n in enumerate(shape) if i != layout.axes[0])
+    """Rank and all sizes but the number of points."""
+    return (len(shape), *(n for i, n in enumerate(shape) if i != layout.axes[0]))
 
 
 def _unpacked(shape: Any) -> Any:

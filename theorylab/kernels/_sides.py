@@ -63,19 +63,24 @@ def _gathered(record: Any) -> Any:
     if isinstance(record, Held):
         return _changed(record, together)
     rows: Rows = record
+    # An input that vanishes has no say, and no size.
+    each = tuple(range(rows.q.ndim - 1 - len(rows.layout.spatial), rows.q.ndim))
+    live = jnp.any(rows.q > 0, axis=each)
     exponent, tangent_exponent = (
-        jnp.max(e, axis=0) for e in (rows.exponent, rows.tangent_exponent)
+        jnp.where(jnp.any(live, axis=0), jnp.max(jnp.where(live, e, -(2**20)), axis=0), 0)
+        for e in (rows.exponent, rows.tangent_exponent)
     )
 
     def shifted(a: Array, shift: Array) -> Array:
         return ldexp(a, shift.reshape(shift.shape + (1,) * (a.ndim - shift.ndim)))
 
     tangent = shifted(rows.tangent, 2 * (rows.tangent_exponent - tangent_exponent))
+    scale = shifted(rows.scale, rows.exponent - exponent)
     common = dataclasses.replace(
         rows,
-        scale=shifted(rows.scale, rows.exponent - exponent),
+        scale=jnp.where(jnp.expand_dims(live, each), scale, 1),
         exponent=exponent,
-        tangent=jnp.max(tangent, axis=0),
+        tangent=jnp.max(jnp.where(live, tangent, 0), axis=0),
         tangent_exponent=tangent_exponent,
         own=None,
     )

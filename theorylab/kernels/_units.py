@@ -133,14 +133,16 @@ def extremes(rows: Rows, dtype: Any) -> tuple[Array, Array]:
 def unit_scale(variance: Array) -> Array:
     """The scales (n, *S) that make ``variance`` one, constants.
 
-    The root of the variance; where that is zero, the smallest of the same input's other roots, or 1
-    if there is none.
+    The root of the variance; where that is zero, the smallest of the same input's other roots, the
+    largest of all inputs' if there is none, or 1.
     """
     root = jnp.sqrt(lax.stop_gradient(variance))
     live = root > 0
     positions = tuple(range(1, root.ndim))
     least = jnp.min(jnp.where(live, root, jnp.inf), axis=positions, keepdims=True)
-    return jnp.where(live, root, jnp.where(least < jnp.inf, least, 1))
+    largest = jnp.max(root)
+    rest = jnp.where(largest > 0, largest, 1)
+    return jnp.where(live, root, jnp.where(least < jnp.inf, least, rest))
 
 
 def unit(q: Array) -> Array:
@@ -218,7 +220,7 @@ def settled(
     )
     if not moderated:
         return after
-    grown = excess(jnp.max(scale))
+    grown = excess(greatest(scale, q))
     steep = excess(tangent) >> 1
     return dataclasses.replace(
         after,
@@ -240,6 +242,11 @@ def ntk_factors(s: KernelState, after1: Rows, after2: Rows) -> tuple[Array, Arra
     new = after1.tangent_exponent + after2.tangent_exponent
     kept = exp2(old - new, s.gap.dtype)
     return kept, exp2(-new, s.gap.dtype)
+
+
+def greatest(value: Array, q: Array) -> Array:
+    """The largest of a row quantity over signals that do not vanish; 0 if all do."""
+    return jnp.max(jnp.where(q > 0, value, 0))
 
 
 def own_kernel(rows: Rows) -> Array:
@@ -297,9 +304,12 @@ def log_scale(exponent: Array, dtype: Any) -> Array:
 def kernel_exponents(rows1: Rows, rows2: Rows, dtype: Any) -> tuple[Array, Array]:
     """Powers of two in whose units NNGP and NTK are given: 0 while natural units are in range."""
     limit = RANGE[jnp.dtype(dtype).itemsize]
-    sizes = [exponent_of(jnp.max(rows.scale)) + rows.exponent for rows in (rows1, rows2)]
+    tops = [greatest(rows.scale, rows.q) for rows in (rows1, rows2)]
+    sizes = [exponent_of(t) + r.exponent for t, r in zip(tops, (rows1, rows2), strict=True)]
     nngp = sizes[0] + sizes[1]
     tangents = [exponent_of(r.tangent) + 2 * r.tangent_exponent for r in (rows1, rows2)]
     ntk = nngp + ((tangents[0] + tangents[1]) >> 1)
     nngp, ntk = (jnp.where(jnp.abs(e) > limit, e, 0).astype(jnp.int32) for e in (nngp, ntk))
-    return nngp, jnp.where(rows1.tangent * rows2.tangent > 0, ntk, 0)
+    live = tops[0] * tops[1] > 0
+    trained = live & (rows1.tangent * rows2.tangent > 0)
+    return jnp.where(live, nngp, 0), jnp.where(trained, ntk, 0)
