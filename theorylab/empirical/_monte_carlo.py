@@ -41,8 +41,8 @@ class Estimate(NamedTuple):
     Attributes
     ----------
     nngp
-        (n1, n2), or (n1, n2, *S, *S') where outputs have the axes S between batch and channels: the
-        axes of ``net.kernel(x1, x2).nngp``. A pytree of such arrays if ``apply`` returns one.
+        (n1, n2), or ``(n1, n2, *S, *S')`` where outputs have the axes S between batch and channels:
+        the axes of ``net.kernel(x1, x2).nngp``. A pytree of such arrays if ``apply`` returns one.
     ntk
         The same for the tangent kernel; None where it was not asked for.
     nngp_se, ntk_se
@@ -102,8 +102,8 @@ def monte_carlo(
         apply, _ = net``; for a flax module ``lambda key, shape: module.init(key,
         jax.numpy.ones(shape))``.
     apply
-        ``apply(params, x) -> y``, an array (n, *S, c) with the channels last, or (n,), or a pytree
-        of them. Outputs of one example must not depend on the others of its batch.
+        ``apply(params, x) -> y``, an array ``(n, *S, c)`` with the channels last, or (n,), or a
+        pytree of them. Outputs of one example must not depend on the others of its batch.
     key
         Typed JAX key, ``jax.random.key(seed)``. Draw ``s`` has the key ``fold_in(key, s)``, the
         same whatever ``n_samples``.

@@ -138,7 +138,7 @@ class JoinRows(NamedTuple):
     after
         Rows behind the layer.
     r, a
-        For each branch ``r`` and ``r q``, (n, *S); none where branches stand beside each other.
+        For each branch ``r`` and ``r q``, ``(n, *S)``; none where branches stand beside each other.
     """
 
     after: Rows

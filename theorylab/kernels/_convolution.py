@@ -77,7 +77,7 @@ class ConvRows(NamedTuple):
     after
         Rows behind the layer.
     share
-        Scales over the input's largest one, so that their products stay in range, (n, *S).
+        Scales over the input's largest one, so that their products stay in range, ``(n, *S)``.
     height
         ``W / sqrt(F)`` times that largest scale over the new ones, (n, *out).
     r, a

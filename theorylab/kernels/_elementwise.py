@@ -45,7 +45,7 @@ def _(layer: Activation, rows: Rows) -> Any:
 
 
 class SmoothRows(NamedTuple):
-    """What the pairs of a smooth function need of each input, (n, *S).
+    """What the pairs of a smooth function need of each input, ``(n, *S)``.
 
     Attributes
     ----------

@@ -45,12 +45,12 @@ class Points(NamedTuple):
     Attributes
     ----------
     x
-        As given, (n, *S, d).
+        As given, ``(n, *S, d)``.
     rows
         Scale: root of the mean square over channels; q: mean square of ``x / scale``. Both
-        (n, *S).
+        ``(n, *S)``.
     u
-        ``x / scale`` in the dtype of ``x``, (n, *S, d).
+        ``x / scale`` in the dtype of ``x``, ``(n, *S, d)``.
     """
 
     x: Array
@@ -59,7 +59,7 @@ class Points(NamedTuple):
 
 
 def points(x: Array, layout: Layout, *, own: bool = False) -> Points:
-    """Prepare inputs (n, *S, d); ``own`` for gaps between the positions of every one of them."""
+    """Prepare inputs ``(n, *S, d)``; ``own`` for gaps between the positions of each."""
     dtype = wide_dtype(x.dtype)
     wide = x.astype(dtype)
     scale = unit_scale(jnp.mean(wide**2, axis=-1))
@@ -90,8 +90,8 @@ def input_state(
     Parameters
     ----------
     x1, x2
-        (n1, d) and (n2, d), or with spatial axes, (n1, *S, d) and (n2, *S, d), of one floating
-        dtype.
+        (n1, d) and (n2, d), or with spatial axes, ``(n1, *S, d)`` and ``(n2, *S, d)``, of one
+        floating dtype.
     ntk
         Whether to carry the NTK.
     batch_axis, channel_axis

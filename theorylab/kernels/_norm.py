@@ -36,7 +36,7 @@ from theorylab.layers import LayerNorm
 
 
 def _factor(layer: LayerNorm, rows: Rows) -> Array:
-    """What the signal is multiplied by, in units of the scales, (n, *S)."""
+    """What the signal is multiplied by, in units of the scales, ``(n, *S)``."""
     layout = rows.layout
     shape = layout.shape()
     spatial = [i for i in range(len(shape)) if i not in layout.axes]
@@ -48,7 +48,7 @@ def _factor(layer: LayerNorm, rows: Rows) -> Array:
 
 
 class NormRows(NamedTuple):
-    """Rows behind the layer, and ``r`` and ``r q`` of every position, (n, *S)."""
+    """Rows behind the layer, and ``r`` and ``r q`` of every position, ``(n, *S)``."""
 
     after: Rows
     r: Held

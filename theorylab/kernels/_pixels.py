@@ -17,7 +17,7 @@ FEW = 8
 
 
 def spatial_gap(x1: Array, rows1: Rows, x2: Array, rows2: Rows) -> Array:
-    """Gap (n1, n2, P, P') or (n1, n2, P) of images (n, *S, d), in the dtype of the images."""
+    """Gap (n1, n2, P, P') or (n1, n2, P) of images ``(n, *S, d)``, in the dtype of the images."""
     u1, u2 = pixels(x1, rows1)[:, None], pixels(x2, rows2)[None, :]
     if rows1.layout.full:
         u1, u2 = u1[:, :, :, None], u2[:, :, None, :]

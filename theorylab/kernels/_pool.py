@@ -63,7 +63,7 @@ class PoolRows(NamedTuple):
     after
         Rows behind the layer.
     share
-        Scales before it over the input's largest one, (n, *S); so are R and A.
+        Scales before it over the input's largest one, ``(n, *S)``; so are R and A.
     h, r, a
         ``a_p / mu'_p`` times that largest one, and this times R and times A, (n, *out).
     """

@@ -30,7 +30,7 @@ from theorylab.layers import Flatten
 
 
 class FlattenRows(NamedTuple):
-    """Rows behind the layer, and ``r`` and ``r q`` of every position, (n, *S)."""
+    """Rows behind the layer, and ``r`` and ``r q`` of every position, ``(n, *S)``."""
 
     after: Rows
     r: Held

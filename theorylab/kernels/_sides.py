@@ -54,7 +54,7 @@ def _rows(prepared: Any) -> Signal:
 
 
 def _gathered(record: Any) -> Any:
-    """Rows of single inputs, (n, ..., 1, *S), as rows of all, with one exponent for all."""
+    """Rows of single inputs, ``(n, ..., 1, *S)``, as rows of all, with one exponent for all."""
 
     def together(a: Array, rank: int) -> Array:
         axis = a.ndim - 1 - rank

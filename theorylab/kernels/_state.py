@@ -69,8 +69,8 @@ class Kernel(_NngpNtk):
     Attributes
     ----------
     nngp
-        Covariance of the outputs at initialisation, (n1, n2), or (n1, n2, *S, *S') where spatial
-        axes remain at the output.
+        Covariance of the outputs at initialisation, (n1, n2), or ``(n1, n2, *S, *S')`` where
+        spatial axes remain at the output.
     ntk
         Neural tangent kernel, of the same shape, or None where it was not asked for.
     log_scale
@@ -151,13 +151,13 @@ class Rows:
     Attributes
     ----------
     scale
-        Scales (n, *S), wide dtype, constant under differentiation; in units of ``2**exponent``.
+        Scales ``(n, *S)``, wide dtype, constant under differentiation; in units of ``2**exponent``.
     q
-        Variances in units of the squared scales, (n, *S), wide dtype; 1, or 0 where the signal is
-        zero.
+        Variances in units of the squared scales, ``(n, *S)``, wide dtype; 1, or 0 where the signal
+        is zero.
     half, root, inverse
-        ``q / 2``, its root, and the inverse of that (0 where the signal is zero), (n, *S), in the
-        dtype of the pairs.
+        ``q / 2``, its root, and the inverse of that (0 where the signal is zero), ``(n, *S)``, in
+        the dtype of the pairs.
     exponent
         Power of two taken out of the scales, an integer scalar.
     tangent
@@ -206,7 +206,7 @@ class Held:
     Attributes
     ----------
     head
-        The quantity, (..., n, *S).
+        The quantity, ``(..., n, *S)``.
     tail
         What rounding took from it, or None.
     rank
@@ -248,14 +248,14 @@ class KernelState:
         return self.rows1.layout
 
     def column(self, row: Array) -> Array:
-        """A quantity of the first inputs, (n1, *S), to broadcast against pairs."""
+        """A quantity of the first inputs, ``(n1, *S)``, to broadcast against pairs."""
         row = self._flat(row)
         if not self.paired:
             row = jnp.expand_dims(row, 1)
         return jnp.expand_dims(row, -1) if self._full else row
 
     def line(self, row: Array) -> Array:
-        """A quantity of the second inputs, (n2, *S), to broadcast against pairs."""
+        """A quantity of the second inputs, ``(n2, *S)``, to broadcast against pairs."""
         row = self._flat(row)
         if not self.paired:
             row = jnp.expand_dims(row, 0)

@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 
 
 def held(value: Array, dtype: Any, rank: int, *, exact: bool = True) -> Held:
-    """A row quantity (..., n, *S) for pairs of ``dtype``; ``exact`` keeps what rounding takes."""
+    """A row quantity ``(..., n, *S)`` for pairs of ``dtype``; ``exact`` keeps the rest."""
     head = value.astype(dtype)
     if not exact or head.dtype == value.dtype:
         return Held(head, None, rank)
@@ -116,7 +116,7 @@ def from_correlation_gap(s: KernelState, c: Array, after1: Rows, after2: Rows) -
 
 
 def natural_scale(rows: Rows, dtype: Any) -> Array:
-    """Scales in natural units, (n, *S), within ``NATURAL``: beyond it functions are at limits."""
+    """Scales in natural units, ``(n, *S)``, within ``NATURAL``: beyond, functions are at limits."""
     largest = NATURAL[jnp.dtype(dtype).itemsize]
     exponent = jnp.clip(rows.exponent, -largest - LARGE, largest + LARGE)
     return jnp.clip(ldexp(rows.scale, exponent), 2.0**-largest, 2.0**largest)
@@ -131,7 +131,7 @@ def extremes(rows: Rows, dtype: Any) -> tuple[Array, Array]:
 
 
 def unit_scale(variance: Array) -> Array:
-    """The scales (n, *S) that make ``variance`` one, constants.
+    """The scales ``(n, *S)`` that make ``variance`` one, constants.
 
     The root of the variance; where that is zero, the smallest of the same input's other roots, the
     largest of all inputs' if there is none, or 1.
@@ -208,7 +208,7 @@ def settled(
     rows
         Rows before the layer, whose exponents hold for the new quantities too.
     scale, q
-        New scales and variances, (n, *S).
+        New scales and variances, ``(n, *S)``.
     tangent
         New bound of the NTK, in units of the new scales.
     **facts
@@ -232,7 +232,7 @@ def settled(
 
 
 def shrinkage(before: Rows, after: Rows) -> Array:
-    """Old scales over new ones where a layer acts position by position, (n, *S)."""
+    """Old scales over new ones where a layer acts position by position, ``(n, *S)``."""
     return before.scale / after.scale * exp2(before.exponent - after.exponent, after.q.dtype)
 
 
@@ -278,7 +278,7 @@ def kernel_of(s: KernelState) -> Kernel:
 
 
 def unfolded_pairs(k: Array, layout: Layout) -> Array:
-    """A kernel with the positions along their own axes, (n1, n2, *S, *S')."""
+    """A kernel with the positions along their own axes, ``(n1, n2, *S, *S')``."""
     if not layout.spatial:
         return k
     return k.reshape(*k.shape[:2], *layout.spatial * (k.ndim - 2))

@@ -87,7 +87,7 @@ def moved(move: Callable[[Array], Array], a: Array, narrow: Any) -> Array:
 
 
 def views(row: Array, where: tuple[Window, ...], narrow: Any) -> Array:
-    """A row quantity (n, *S) as the windows see it, (F, n, *out), zero outside the image."""
+    """A row quantity ``(n, *S)`` as the windows see it, (F, n, *out), zero outside the image."""
     return moved(lambda a: _views(a, where), row, narrow)
 
 
@@ -112,7 +112,8 @@ def sum_together(a: Array, where: tuple[Window, ...], lead: int, full: bool) -> 
     Parameters
     ----------
     a
-        (..., *S) or, for all pairs of positions, (..., *S, *S'), with ``lead`` leading axes.
+        ``(..., *S)`` or, for all pairs of positions, ``(..., *S, *S')``, with ``lead`` leading
+        axes.
     where
         The windows.
     lead
@@ -136,7 +137,7 @@ def sum_together(a: Array, where: tuple[Window, ...], lead: int, full: bool) -> 
 
 
 def sum_apart(a: Array, where: tuple[Window, ...], lead: int, narrow: Any) -> Array:
-    """Sum over windows that move each position of (..., *S, *S') alone."""
+    """Sum over windows that move each position of ``(..., *S, *S')`` alone."""
     rank = len(where)
     for i, w in enumerate(where):
         for axis in (lead + rank + i, lead + i):
