@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import theorylab.kernels as tk
-from theorylab.kernels import _combine, _plan
+from theorylab.kernels import _budget, _combine
 from theorylab.kernels._input import NEAR
 
 ACTIVATIONS = {
@@ -141,7 +141,7 @@ def test_tiles_symmetry_and_the_general_case_agree(monkeypatch):
     x = points(np.float32)
     net = mlp(tk.Relu(), 2)
     whole, general = net.kernel(x), net.kernel(x, x.copy())
-    monkeypatch.setattr(_plan, "TILE", 7)
+    monkeypatch.setattr(_budget, "TILE", 7)
     jax.clear_caches()
     tiled, tiled_general = net.kernel(x), net.kernel(x[:9], x)
     for i in range(2):
@@ -195,7 +195,7 @@ def test_a_nan_stays_in_its_own_row_and_column(monkeypatch):
     x[5, 2] = np.nan
     clean = np.delete(np.arange(len(x)), 5)
     for tile in (500, 7):
-        monkeypatch.setattr(_plan, "TILE", tile)
+        monkeypatch.setattr(_budget, "TILE", tile)
         jax.clear_caches()
         for ours in mlp(tk.Relu(), 2).kernel(x):
             ours = np.asarray(ours)

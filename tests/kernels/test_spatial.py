@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import theorylab.kernels as tk
-from theorylab.kernels import _plan
+from theorylab.kernels import _budget
 
 X = np.random.default_rng(0).normal(size=(5, 4, 4, 2)).astype(np.float32)
 X[2, :2] = 0
@@ -32,7 +32,7 @@ def test_tiles_and_the_general_case_agree_for_images(monkeypatch):
     net = pooled()
     whole = net.kernel(X)
     general = net.kernel(X, X[:3])
-    monkeypatch.setattr(_plan, "TILE", 2 * 16)
+    monkeypatch.setattr(_budget, "TILE", 2 * 16)
     assert net.plan(X.shape).tile[0] < len(X)
     tiled = net.kernel(X)
     for which in ("nngp", "ntk"):
@@ -40,6 +40,34 @@ def test_tiles_and_the_general_case_agree_for_images(monkeypatch):
         assert np.array_equal(b, b.T)
         assert np.allclose(a, b, rtol=2e-6)
         assert np.allclose(a[:, :3], c, rtol=2e-6)
+
+
+def test_tiles_keep_the_spatial_axes_of_the_output(monkeypatch):
+    net = tk.serial(tk.Conv(3, (2, 2), W_std=1.3, b_std=0.1), tk.Relu(), tk.Conv(2, (2, 1)))
+    whole, general = net.kernel(X), net.kernel(X, X[:3])
+    monkeypatch.setattr(_budget, "TILE", 2 * 16)
+    tiled = net.kernel(X)
+    assert tiled.ntk.shape == (5, 5, 2, 3, 2, 3)
+    for which in ("nngp", "ntk"):
+        a, b, c = (np.asarray(getattr(k, which)) for k in (whole, tiled, general))
+        assert np.allclose(a, b, rtol=2e-6)
+        assert np.allclose(a[:, :3], c, rtol=2e-6)
+
+
+def test_near_duplicates_keep_single_precision_behind_a_pool_under_a_kink():
+    """The gap behind a pool is a difference; a root of its rounding would be 3e-4."""
+    conv = [tk.Conv(3, (2, 2), padding="SAME", W_std=1.25, b_std=0.125), tk.Relu()]
+    net = tk.serial(*conv, tk.AvgPool((2, 2), (2, 2)), *conv, tk.GlobalAvgPool(), tk.Dense(1))
+    noise = np.random.default_rng(1).normal(size=X[:2].shape)
+    x = np.concatenate([X, X[:2] + 1e-3 * noise, X[:2] + 1e-5 * noise, X[:1], 2.5 * X[:1]])
+    x = x.astype(np.float32)
+    single = net.kernel(x)
+    with jax.enable_x64(True):
+        double = net.kernel(x.astype(np.float64))
+    for k32, k64 in zip(single, double, strict=True):
+        k32, k64 = np.asarray(k32, np.float64), np.asarray(k64)
+        norm = np.sqrt(np.diag(k64))
+        assert k32.dtype == np.float64 and np.max(np.abs(k32 - k64) / np.outer(norm, norm)) < 3e-7
 
 
 def test_dropping_pairs_of_positions_behind_the_last_pool_changes_nothing():

@@ -17,7 +17,6 @@ Differs from the reference (Neural Tangents, which warns that branches are taken
 """
 
 import dataclasses
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -50,7 +49,7 @@ from theorylab.kernels._units import (
     unit,
     unit_scale,
 )
-from theorylab.kernels._windows import folded, moved, unfolded
+from theorylab.kernels._windows import folded, unfolded
 from theorylab.layers import FanInConcat, FanInProd, FanInSum, FanOut
 
 
@@ -154,7 +153,7 @@ def _joined_rows(layer: Any, branches: Any) -> JoinRows:
     axis = _spatial_axis(layer, branches[0].layout)
     if axis is not None:
         qs = [rows.q for rows in branches]
-        scale, q = (_concatenated(values, 1 + axis, base.dtype) for values in (scales, qs))
+        scale, q = (jnp.concatenate(values, 1 + axis) for values in (scales, qs))
         tangent = sum(_tangent(rows, base, 1) for rows in branches)
         return JoinRows(settled(base, scale, q, tangent, **facts(layout)))
     shares = _shares(layer, layouts_of(branches))
@@ -188,18 +187,6 @@ def _joined(layer: Any, state: State, ours: JoinRows, theirs: JoinRows) -> Kerne
             unit_ntk = _ntk_unit(s, ours.after, theirs.after)
             ntk = unit_ntk * (ratio * s.ntk) + (0 if ntk is None else ntk)
     return KernelState(ours.after, theirs.after, gap, ntk, state[0].paired)
-
-
-def _concatenated(rows: list[Array], axis: int, narrow: Any) -> Array:
-    """Row quantities beside each other; see :func:`theorylab.kernels._windows.moved`."""
-    length, start = sum(a.shape[axis] for a in rows), 0
-    total: Any = 0
-    for a in rows:
-        margins = [(0, 0)] * a.ndim
-        margins[axis] = (start, length - start - a.shape[axis])
-        total = total + moved(partial(jnp.pad, pad_width=margins), a, narrow)
-        start += a.shape[axis]
-    return total
 
 
 def _ntk_unit(s: KernelState, after1: Rows, after2: Rows) -> Array:

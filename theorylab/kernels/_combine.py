@@ -25,7 +25,7 @@ from theorylab.kernels._propagate import (
     layouts_of,
     rule,
 )
-from theorylab.kernels._state import KernelState, Layout, Rows
+from theorylab.kernels._state import KernelState, Layout, Rows, own_state
 from theorylab.layers import Activation, Conv, Dense, Layer, Parallel, Repeat, Serial
 
 MAX_PERIOD = 4  # longest repeating block looked for; two layers a block is the rule
@@ -164,9 +164,15 @@ def _stacked(segment: _Segment, wide: Any) -> tuple[Any, list[Any]]:
     return jax.tree.structure(blocks[0]), stacked
 
 
+_PLAIN = Activation, Dense, Conv
+
+
 def _advance_loop(segment: _Segment, rows: Rows) -> tuple[Rows, Record]:
     structure, stacked = _stacked(segment, rows.q.dtype)
     count = len(segment.layers) // segment.period
+    # Where no layer of the block asks for the pairs of an input's own positions, they go through a
+    # loop of their own: beside the rows, the compiler would form these again for every pair.
+    apart = rows.own is not None and all(isinstance(x, _PLAIN) for x in segment.layers)
 
     def body(inner: Rows, leaves: list[Any]) -> tuple[Rows, Record]:
         records = []
@@ -175,8 +181,13 @@ def _advance_loop(segment: _Segment, rows: Rows) -> tuple[Rows, Record]:
             records.append(record)
         return dataclasses.replace(inner, layout=rows.layout), tuple(records)
 
-    final, records = lax.scan(body, rows, stacked, length=count)
-    return dataclasses.replace(final, layout=segment.after), records
+    final, records = lax.scan(body, rows.bare() if apart else rows, stacked, length=count)
+    final = dataclasses.replace(final, layout=segment.after)
+    if apart:
+        final = dataclasses.replace(
+            final, own=_loop(segment, own_state(rows), records, records).gap
+        )
+    return final, records
 
 
 def _loop(segment: _Segment, state: KernelState, record1: Record, record2: Record) -> KernelState:

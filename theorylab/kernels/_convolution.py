@@ -102,7 +102,7 @@ def _(layer: Conv, rows: Rows) -> ConvRows:
     wide = rows.q.dtype
     where, order = _windows(layer, rows.layout), _output_order(layer)
     weight = jnp.asarray(layer.W_std, wide) / count(where) ** 0.5
-    mu, q_seen = (views(v, where, rows.dtype) for v in (rows.scale, rows.q))
+    mu, q_seen = (views(v, where) for v in (rows.scale, rows.q))
     squares = weight**2 * jnp.sum(mu**2 * q_seen, axis=0)
     bias = jnp.zeros((), wide) if layer.b_std is None else bias_in_units(layer.b_std, rows)
     scale = unit_scale(squares + bias**2)
@@ -150,32 +150,35 @@ def _rule(layer: Conv, state: KernelState, ours: ConvRows, theirs: ConvRows) -> 
     boxes = summed(state.gap)
     after = KernelState(ours.after, theirs.after, boxes, None, state.paired)
     decay = product(after, ours.height, theirs.height)
-    gap = decay * boxes + _spread(after, ours, theirs)
-    gap = gap + bias_spread(after, ours.bias, theirs.bias)
-    after = dataclasses.replace(after, gap=gap)
+    start = decay * boxes + bias_spread(after, ours.bias, theirs.bias)
+    after = dataclasses.replace(after, gap=_with_spread(start, after, ours, theirs))
     if state.ntk is None:
         return after
     kept, unit_kernel = ntk_factors(state, ours.after, theirs.after)
     if ours.base is None or theirs.base is None:
         new = scaled_covariance(after)
     else:
-        channels = jnp.asarray(state.layout.width / layer.s[0], gap.dtype)
+        channels = jnp.asarray(state.layout.width / layer.s[0], after.gap.dtype)
         share = outer(after, ours.base, theirs.base) * summed(scaled_covariance(state))
         new = channels * share + bias_kernel(after, ours.bias, theirs.bias)
     ntk = (kept * decay) * summed(state.ntk) + unit_kernel * new
     return dataclasses.replace(after, ntk=ntk)
 
 
-def _spread(after: KernelState, ours: ConvRows, theirs: ConvRows) -> Array:
-    """The part of the gap that row quantities alone make: what differs in proportion."""
+def _with_spread(gap: Array, after: KernelState, ours: ConvRows, theirs: ConvRows) -> Array:
+    """With the part of the gap that row quantities alone make: what differs in proportion.
 
-    def one(total: Any, seen: Any) -> tuple[Any, None]:
+    It is added in the loop, whose result is in memory: what follows would form ``gap`` again for
+    every use of it.
+    """
+
+    def one(total: Array, seen: Any) -> tuple[Array, None]:
         r1, a1, r2, a2 = seen
         term = (after.column(r1) - after.line(r2)) * (after.column(a1) - after.line(a2)) / 2
         return term + total, None
 
     seen = [held.head for held in (ours.r, ours.a, theirs.r, theirs.a)]
-    return lax.scan(one, jnp.zeros_like(after.gap), seen)[0]
+    return lax.scan(one, gap, seen)[0]
 
 
 def _windows(layer: Conv, layout: Layout) -> tuple[Window, ...]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from theorylab._numerics import floating, wide_scope
+from theorylab._numerics import floating, wide_dtype, wide_scope
 from theorylab._tree import leaf_name, leaves_with_names
 from theorylab.kernels._plan import prepare
 from theorylab.kernels._propagate import Signal
@@ -82,8 +82,9 @@ def kernel(
     rescaled copies of inputs too. Known limit: points within about 1e-3 of *opposite*
     (``x2 = -x1``) under a kinked activation without bias, where a gap near 2 holds the angle only
     to the square root of ``eps``: there the NTK is off by up to 1e-4 in float32, 1e-9 in float64.
-    Likewise the NTK of near-duplicates behind a pooling layer with a kinked activation above it,
-    by up to 1.2e-5 in float32 where that was measured.
+    Networks with a kinked activation above a pooling layer, or with no kinked one right below it,
+    have their pairs formed in float64: twice the memory, half again the time. On TPUs, which have
+    no float64, the NTK of near-duplicates is off there by up to 1.2e-5 (as measured on CPUs).
 
     *Derivatives* of first and second order exist in both modes, in inputs and in hyperparameters
     (pass ``net`` itself as the argument). Where the NTK of a kinked activation has a cusp, at
@@ -131,7 +132,7 @@ def kernel(
     shapes = jax.tree.map(jnp.shape, (x1, x2))
     ready = prepare(net, *shapes, ntk=ntk, dtype=dtype, memory_limit=memory_limit)
     net = _cast(ready.net, dtype)
-    how = _How(ready.layouts, ready.own, ready.counts, ntk, ready.plan.tile)
+    how = _How(ready.layouts, ready.own, ready.wide, ready.counts, ntk, ready.plan.tile)
     with wide_scope():
         return _compiled(net, x1, x2, how)
 
@@ -141,6 +142,7 @@ class _How(NamedTuple):
 
     layouts: Signal
     own: bool
+    wide: bool
     counts: tuple[int, int]
     ntk: bool
     tile: tuple[int, int]
@@ -162,11 +164,12 @@ def _cast(net: Layer, dtype: Any) -> Layer:
 
 @partial(jax.jit, static_argnames="how")
 def _compiled(net: Layer, x1: Any, x2: Any, how: _How) -> Kernel:
-    rows = side_of(net, x1, how.layouts, how.own)
-    columns = rows if x2 is None else side_of(net, x2, how.layouts, how.own)
-    units = kernel_exponents(rows.final, columns.final, rows.final.dtype)
-    job = Job(net, rows, columns, units, how.ntk, x2 is None)
-    dtype = rows.final.dtype
+    dtype = jax.tree.leaves(x1)[0].dtype
+    pairs = wide_dtype(dtype) if how.wide else dtype
+    rows = side_of(net, x1, how.layouts, how.own, pairs)
+    columns = rows if x2 is None else side_of(net, x2, how.layouts, how.own, pairs)
+    units = kernel_exponents(rows.final, columns.final, dtype)
+    job = Job(net, rows, columns, units, dtype, how.ntk, x2 is None)
     if all(size >= n for size, n in zip(how.tile, how.counts, strict=True)):
         pair = tile_of(job, rows, columns, same=x2 is None)
     else:

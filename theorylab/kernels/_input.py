@@ -22,7 +22,7 @@ Differs from the reference (Neural Tangents forms :math:`x_i \cdot x_j/d` in the
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +58,11 @@ class Points(NamedTuple):
     u: Array
 
 
-def points(x: Array, layout: Layout, *, own: bool = False) -> Points:
-    """Prepare inputs ``(n, *S, d)``; ``own`` for gaps between the positions of each."""
+def points(x: Array, layout: Layout, *, pairs: Any = None, own: bool = False) -> Points:
+    """Prepare inputs ``(n, *S, d)`` for pairs of a dtype, by default theirs.
+
+    ``own`` for gaps between the positions of each.
+    """
     dtype = wide_dtype(x.dtype)
     wide = x.astype(dtype)
     scale = unit_scale(jnp.mean(wide**2, axis=-1))
@@ -67,7 +70,7 @@ def points(x: Array, layout: Layout, *, own: bool = False) -> Points:
     zero = jnp.zeros((), jnp.int32)
     rows = Rows(
         scale=scale,
-        **variances(unit(jnp.mean(u**2, axis=-1)), x.dtype),
+        **variances(unit(jnp.mean(u**2, axis=-1)), x.dtype if pairs is None else pairs),
         exponent=zero,
         tangent=jnp.zeros((), dtype),
         tangent_exponent=zero,
@@ -141,6 +144,7 @@ def paired_state(p1: Points, p2: Points, *, ntk: bool, same: bool | Array) -> Ke
             diagonal = jnp.logical_and(same, index[:, None] == index[None, :])
         shape = (p1.x.shape[0], p2.x.shape[0])
         gap = _gap(p1.u, p2.u, fixed, jnp.broadcast_to(diagonal, shape))
+    gap = gap.astype(p1.rows.dtype)
     return KernelState(p1.rows, p2.rows, gap, jnp.zeros_like(gap) if ntk else None)
 
 

@@ -16,7 +16,9 @@ from theorylab.kernels._propagate import layout_after, rows_behind, rule
 from theorylab.kernels._reshape import diagonal_state
 from theorylab.kernels._shapes import Branches
 from theorylab.kernels._state import KernelState, Layout, Rows
+from theorylab.kernels.duals import Homogeneous, dual
 from theorylab.layers import (
+    Activation,
     AvgPool,
     Conv,
     Dense,
@@ -124,6 +126,36 @@ def _settle_repeat(layer: Repeat, need: Any) -> tuple[Layer, Any]:
     if below != need:
         inner, below = settle(layer.layer, greatest((need, below)))
     return Repeat(inner, layer.times), below
+
+
+def wide_pairs(layer: Layer) -> bool:
+    """Whether pairs must be formed in the wide dtype for a kernel in the narrow one.
+
+    A pool makes one covariance of many, and the gap behind it is a difference: known to ``eps`` of
+    the variances below, of which a kinked activation above takes the root. Covariances below may
+    cancel, too, and leave a variance far smaller than theirs, but for those behind a
+    piecewise-linear activation, which are positive.
+    """
+    pooled = positive = False
+    for one in _in_order(layer):
+        if isinstance(one, Activation):
+            positive = isinstance(dual(one), Homogeneous)
+            if pooled and positive:
+                return True
+        elif isinstance(one, POOLS):
+            if not positive:
+                return True
+            pooled = True
+    return False
+
+
+def _in_order(layer: Layer) -> list[Layer]:
+    """The layers of a network from the inputs on; branches one after another, repeats twice."""
+    if isinstance(layer, Serial | Parallel):
+        return [one for inner in layer.layers for one in _in_order(inner)]
+    if isinstance(layer, Repeat):
+        return 2 * _in_order(layer.layer)
+    return [layer]
 
 
 def greatest(need: Any) -> Need:

@@ -17,17 +17,17 @@ FEW = 8
 
 
 def spatial_gap(x1: Array, rows1: Rows, x2: Array, rows2: Rows) -> Array:
-    """Gap (n1, n2, P, P') or (n1, n2, P) of images ``(n, *S, d)``, in the dtype of the images."""
+    """Gap (n1, n2, P, P') or (n1, n2, P) of images ``(n, *S, d)``, in the dtype of the pairs."""
     u1, u2 = pixels(x1, rows1)[:, None], pixels(x2, rows2)[None, :]
     if rows1.layout.full:
         u1, u2 = u1[:, :, :, None], u2[:, :, None, :]
-    return _mean_square(u1, u2).astype(x1.dtype)
+    return _mean_square(u1, u2).astype(rows1.dtype)
 
 
 def own_gap(x: Array, rows: Rows) -> Array:
-    """Gap (n, P, P') between the pixels of every image, in the dtype of the images."""
+    """Gap (n, P, P') between the pixels of every image, in the dtype of the pairs."""
     u = pixels(x, rows)
-    return _mean_square(u[:, :, None], u[:, None, :]).astype(x.dtype)
+    return _mean_square(u[:, :, None], u[:, None, :]).astype(rows.dtype)
 
 
 def pixels(x: Array, rows: Rows) -> Array:

@@ -1,10 +1,8 @@
 """The planning pass: what a kernel will cost, and whether it exists, before anything is allocated.
 
 The network is walked twice: upwards for shapes and for what cannot stand where it does, downwards
-for what each layer must keep of the positions (``_needs``). The costs count what dominates: the
-output, the inputs in the wide dtype, the temporaries of one tile. ``TILE_ARRAYS`` is the number of
-tile-sized arrays, in units of the kernel's dtype, alive at once in the compiled program; it was
-read off the compiler's own memory analysis.
+for what each layer must keep of the positions (``_needs``). The costs (``_costs``) count what
+dominates: the output, the inputs, what the layers hold of each input, the temporaries of one tile.
 """
 
 import math
@@ -14,28 +12,21 @@ import jax
 import numpy as np
 
 from theorylab._numerics import wide_dtype
-from theorylab.kernels._needs import Need, greatest, input_axes, settle
+from theorylab.kernels._budget import Job, choose
+from theorylab.kernels._costs import (
+    DENSE_ARRAYS,
+    Sizes,
+    layer_flops,
+    pair_bytes,
+    pairs_of_positions,
+    record_bytes,
+    scratch_bytes,
+)
+from theorylab.kernels._needs import Need, greatest, input_axes, settle, wide_pairs
 from theorylab.kernels._propagate import Signal, layer_path, layout_after
 from theorylab.kernels._shapes import input_layouts, number_of_points
 from theorylab.kernels._state import Layout
-from theorylab.layers import (
-    Activation,
-    Conv,
-    Dense,
-    FanInConcat,
-    FanInProd,
-    FanInSum,
-    Flatten,
-    Layer,
-    LayerNorm,
-    Parallel,
-    Repeat,
-    Serial,
-)
-
-TILE = 500  # rows and columns of a tile: its arrays, 1 MB in float32, stay in a core's cache
-SMALLEST_TILE = 16
-TILE_ARRAYS = 8
+from theorylab.layers import Layer, Parallel, Repeat, Serial
 
 
 class LayerPlan(NamedTuple):
@@ -92,6 +83,8 @@ class Prepared(NamedTuple):
         Of the inputs; hashable.
     own
         Whether the pairs of positions of every input with itself are needed.
+    wide
+        Whether pairs are formed in the wide dtype.
     counts
         Numbers of points.
     plan
@@ -101,6 +94,7 @@ class Prepared(NamedTuple):
     net: Layer
     layouts: Signal
     own: bool
+    wide: bool
     counts: tuple[int, int]
     plan: Plan
 
@@ -128,7 +122,7 @@ def plan(
     dtype
         Of the inputs.
     memory_limit
-        In bytes. Tiles are shrunk to stay below it.
+        In bytes. Tiles are shrunk until it leaves a quarter of the temporaries to spare.
 
     Returns
     -------
@@ -144,7 +138,7 @@ def plan(
     --------
     >>> import theorylab.kernels as tk
     >>> net = tk.serial(tk.Dense(512), tk.Relu(), tk.Dense(1))
-    >>> tk.plan(net, (2000, 784)).tile
+    >>> tk.plan(net, (500, 784)).tile
     (500, 500)
     """
     return prepare(net, shape1, shape2, ntk=ntk, dtype=dtype, memory_limit=memory_limit).plan
@@ -172,66 +166,31 @@ def prepare(
     layouts = _kept(layouts, need)
     own = greatest(need) == Need.OWN and any(layout.spatial for layout in _leaves(layouts))
 
-    item = np.dtype(dtype).itemsize
-    walk = _layer_plans(settled, layouts, "net", ntk)
+    wide = wide_pairs(settled)
+    sizes = _sizes(dtype, wide)
+    walk = _walk(settled, layouts, "net", ntk, sizes)
     end = layout_after(settled, layouts, "net")
-    kept = max([_pairs(layout) for layout in _leaves(layouts)] + [one.positions for one in walk])
-    job = _Job(counts, symmetric, ntk, item, _features(layouts), kept, end.positions**2, own)
-    tile, peak = _choose(job, memory_limit)
+    first = [pairs_of_positions(layout) for layout in _leaves(layouts)]
+    job = Job(
+        counts=counts,
+        symmetric=symmetric,
+        ntk=ntk,
+        sizes=sizes,
+        features=sum(layout.width * layout.positions for layout in _leaves(layouts)),
+        record=sum(one.record for one in walk),
+        scratch=max([one.scratch for one in walk], default=0),
+        pair=max([one.pair for one in walk], default=DENSE_ARRAYS * sizes.pairs * max(first)),
+        kept=max(first + [one.plan.positions for one in walk]),
+        out=end.positions**2,
+    )
+    tile, peak = choose(job, memory_limit)
     tiles = [math.ceil(n / t) for n, t in zip(counts, tile, strict=True)]
     count = tiles[0] * (tiles[0] + 1) // 2 if symmetric else tiles[0] * tiles[1]
     pairs = count * tile[0] * tile[1]
-    layers = tuple(one._replace(flops=one.flops * pairs) for one in walk)
-    first = sum(3 * layout.width * _pairs(layout) for layout in _leaves(layouts)) * pairs
-    cost = Plan(peak, first + sum(layer.flops for layer in layers), tile, layers)
-    return Prepared(settled, layouts, own, counts, cost)
-
-
-class _Job(NamedTuple):
-    """What decides the memory: see :func:`_bytes`."""
-
-    counts: tuple[int, int]
-    symmetric: bool
-    ntk: bool
-    item: int
-    features: int
-    kept: int
-    out: int
-    own: bool
-
-
-def _choose(job: _Job, limit: int | None) -> tuple[tuple[int, int], int]:
-    """The largest tile within the limit, and the memory it takes."""
-    first = max(1, math.isqrt(TILE * TILE // job.kept))
-    smallest = min(first, max(1, math.isqrt(SMALLEST_TILE**2 // job.kept)))
-    sizes = [first]
-    while limit is not None and sizes[-1] > smallest:
-        sizes.append(max(sizes[-1] // 2, smallest))
-    for size in sizes:
-        tile = (even_tile(job.counts[0], size), even_tile(job.counts[1], size))
-        peak = _bytes(job, tile)
-        if limit is None or peak <= limit:
-            return tile, peak
-    raise ValueError(
-        f"memory_limit: {limit} bytes are too few for a {job.counts[0]} x {job.counts[1]} kernel; "
-        f"the smallest tile, {tile[0]} x {tile[1]}, needs {peak} bytes"
-    )
-
-
-def even_tile(n: int, size: int) -> int:
-    """Tile length of at most ``size`` that divides ``n`` as evenly as whole numbers allow."""
-    return math.ceil(n / math.ceil(n / size))
-
-
-def _bytes(job: _Job, tile: tuple[int, ...]) -> int:
-    n1, n2 = job.counts
-    wide = wide_dtype(np.float64 if job.item == 8 else np.float32).itemsize
-    # A product of matrices in a wider type than the kernel's is one more, wider, temporary.
-    arrays = (TILE_ARRAYS if job.ntk else TILE_ARRAYS // 2) * job.item + 2 * wide
-    inputs = (n1 + (0 if job.symmetric else n2)) * job.features * job.item
-    rows = (tile[0] + tile[1]) * job.features * wide
-    outputs = n1 * n2 * job.out * job.item * (2 if job.ntk else 1)
-    return outputs + inputs + rows + tile[0] * tile[1] * job.kept * arrays
+    layers = tuple(one.plan._replace(flops=one.plan.flops * pairs) for one in walk)
+    gaps = sum(3 * layout.width * n for layout, n in zip(_leaves(layouts), first, strict=True))
+    cost = Plan(peak, gaps * pairs + sum(layer.flops for layer in layers), tile, layers)
+    return Prepared(settled, layouts, own, wide, counts, cost)
 
 
 def _kept(layouts: Signal, need: Any) -> Signal:
@@ -247,44 +206,48 @@ def _leaves(layouts: Signal) -> list[Layout]:
     return jax.tree.leaves(layouts, is_leaf=lambda x: isinstance(x, Layout))
 
 
-def _features(layouts: Signal) -> int:
-    return sum(layout.width * layout.positions for layout in _leaves(layouts))
+def _sizes(dtype: Any, wide: bool) -> Sizes:
+    kernel = np.dtype(dtype).itemsize
+    widest = wide_dtype(np.float64 if kernel == 8 else np.float32).itemsize
+    return Sizes(kernel, widest if wide else kernel, widest)
 
 
-def _pairs(layout: Layout) -> int:
-    """Numbers that are held for a pair of inputs."""
-    return layout.positions**2 if layout.full else layout.positions
+class _Walked(NamedTuple):
+    """A layer with the plan of its share, and with the bytes that ``_costs`` predicts for it."""
+
+    plan: LayerPlan
+    record: int
+    scratch: int
+    pair: float
 
 
-# Operations per number held: multiplications, additions and a polynomial's steps count one each.
-_FLOPS: dict[Any, int] = {
-    Dense: 8,
-    LayerNorm: 4,
-    FanInSum: 8,
-    FanInProd: 8,
-    FanInConcat: 8,
-    Flatten: 6,
-    Activation: 60,
-}
-
-
-def _layer_plans(layer: Layer, layout: Signal, path: str, ntk: bool) -> list[LayerPlan]:
-    """A plan for every layer, with its operations for one pair of inputs."""
-    plans: list[LayerPlan] = []
+def _walk(layer: Layer, layout: Signal, path: str, ntk: bool, sizes: Sizes) -> list[_Walked]:
+    """Every layer, with its operations for one pair of inputs."""
     if isinstance(layer, Serial | Parallel):
+        walked: list[_Walked] = []
         for i, inner in enumerate(layer.layers):
             branch = layout[i] if isinstance(layer, Parallel) else layout
-            plans += _layer_plans(inner, branch, layer_path(path, i, inner), ntk)
+            walked += _walk(inner, branch, layer_path(path, i, inner), ntk, sizes)
             if isinstance(layer, Serial):
                 layout = layout_after(inner, layout, path)
-        return plans
+        return walked
     if isinstance(layer, Repeat):
-        once = _layer_plans(layer.layer, layout, f"{path} layer", ntk)
-        return [one._replace(flops=one.flops * layer.times) for one in once]
-    after = layout_after(layer, layout, path)
-    width = after[0].width if isinstance(after, tuple) else after.width
-    held = max(_pairs(one) for one in (*_leaves(layout), *_leaves(after)))
-    per_number = next((f for kind, f in _FLOPS.items() if isinstance(layer, kind)), 2)
-    if isinstance(layer, Conv):
-        per_number = 8 + 6 * math.prod(layer.filter_shape)
-    return [LayerPlan(path, width, held, held * per_number // (1 if ntk else 2))]
+        once = _walk(layer.layer, layout, f"{path} layer", ntk, sizes)
+        times = layer.times
+        return [
+            one._replace(
+                plan=one.plan._replace(flops=one.plan.flops * times), record=one.record * times
+            )
+            for one in once
+        ]
+    before, behind = _leaves(layout), _leaves(layout_after(layer, layout, path))
+    after = behind[0]
+    held = max(map(pairs_of_positions, [*before, *behind]))
+    return [
+        _Walked(
+            LayerPlan(path, after.width, held, layer_flops(layer, held, ntk)),
+            record_bytes(layer, before, after, sizes),
+            scratch_bytes(layer, after, sizes),
+            pair_bytes(layer, before, after, sizes),
+        )
+    ]

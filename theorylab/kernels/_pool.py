@@ -11,9 +11,9 @@ layer, that of every input with itself too. With :math:`R_p = \sum_w \mu_{p+w}`,
 
 :math:`a = 1/F` for averages over :math:`F` positions, 1 for sums.
 
-*float32.* Sums run in the wide dtype. The gap behind a pooling layer is a difference, known to
-``eps`` of the variance and not of itself: where a kinked activation stands above, the NTK of
-near-duplicates is off by the root of that.
+*float32.* The gap behind a pooling layer is a difference, known to ``eps`` of the variances below
+it and not of itself. Sums run in the wide dtype, and where more is needed all pairs do
+(``_needs.wide_pairs``).
 
 Source: Novak et al., "Bayesian deep convolutional networks with many channels are Gaussian
 processes", 2019, section 3.2.
@@ -46,7 +46,6 @@ from theorylab.kernels._windows import (
     count,
     equal_positions,
     folded,
-    moved,
     sum_apart,
     unfolded,
     views,
@@ -104,10 +103,10 @@ def _(layer: Any, rows: Rows) -> PoolRows:
         positions = tuple(range(1, share.ndim))
         total, live = (jnp.sum(v, axis=positions) for v in (share, share * rows.q))
     else:
-        seen = views(share, sums.where, rows.dtype)
+        seen = views(share, sums.where)
         total = jnp.sum(seen, axis=0)
-        live = jnp.sum(seen * views(rows.q, sums.where, rows.dtype), axis=0)
-        square = unfolded(moved(equal_positions, square, rows.dtype), layout.spatial, 1)
+        live = jnp.sum(seen * views(rows.q, sums.where), axis=0)
+        square = unfolded(equal_positions(square), layout.spatial, 1)
     variance = (sums.factor * top) ** 2 * (total * live - square)
     scale = unit_scale(variance)
     h = sums.factor * top / scale
@@ -152,7 +151,7 @@ def _sums(layer: Any, layout: Layout) -> _Sums:
 def _inside(spatial: tuple[int, ...], where: tuple[Window, ...]) -> Array:
     """Inverse number of positions of every window that are inside the image, (1, *out)."""
     ones = jnp.ones((1, *spatial), jnp.float32)
-    seen = jnp.sum(views(ones, where, ones.dtype), axis=0)
+    seen = jnp.sum(views(ones, where), axis=0)
     return 1 / seen.astype(wide_dtype(jnp.float32))
 
 
@@ -163,7 +162,7 @@ def _pair_sums(sums: _Sums, state: KernelState, pairs: Array, ours: Held, theirs
     if sums.where is None:
         return jnp.sum(weighted, axis=(lead, lead + 1))
     image = unfolded(weighted, state.layout.spatial, lead)
-    return folded(sum_apart(image, sums.where, lead, pairs.dtype), lead, full=True)
+    return folded(sum_apart(image, sums.where, lead), lead, full=True)
 
 
 @layout_after.register(AvgPool)

@@ -23,19 +23,19 @@ class Side(NamedTuple):
     final: Rows
 
 
-def side_of(net: Layer, x: Any, layouts: Signal, own: bool) -> Side:
-    """Prepare inputs and send their rows through the network."""
+def side_of(net: Layer, x: Any, layouts: Signal, own: bool, pairs: Any) -> Side:
+    """Prepare inputs, for pairs of a dtype, and send their rows through the network."""
     x = jax.tree.map(
         lambda layout, a: jnp.moveaxis(a, layout.axes, (0, -1)), layouts, x, is_leaf=_is_layout
     )
-    prepared = _points(layouts, x, own=False)
+    prepared = _points(layouts, x, pairs, own=False)
     if not own:
         final, record = advance(net, _rows(prepared))
         return Side(prepared, record, final)
 
     def alone(one: Any) -> tuple[Rows, Any]:
         one = jax.tree.map(lambda a: a[None], one)
-        final, record = advance(net, _rows(_points(layouts, one, own=True)))
+        final, record = advance(net, _rows(_points(layouts, one, pairs, own=True)))
         return final.bare(), record
 
     # One input after another: the pairs of positions of all inputs at once may not fit.
@@ -43,9 +43,9 @@ def side_of(net: Layer, x: Any, layouts: Signal, own: bool) -> Side:
     return Side(prepared, record, final)
 
 
-def _points(layouts: Signal, x: Any, own: bool) -> Any:
+def _points(layouts: Signal, x: Any, pairs: Any, own: bool) -> Any:
     return jax.tree.map(
-        lambda layout, a: points(a, layout, own=own), layouts, x, is_leaf=_is_layout
+        lambda layout, a: points(a, layout, pairs=pairs, own=own), layouts, x, is_leaf=_is_layout
     )
 
 

@@ -24,6 +24,7 @@ class Job(NamedTuple):
     rows: Side
     columns: Side
     units: tuple[Array, Array]
+    dtype: Any
     ntk: bool
     symmetric: bool
 
@@ -36,7 +37,8 @@ def tile_of(job: Job, rows: Side, columns: Side, same: bool | Array) -> Pairs:
         columns.points,
         is_leaf=is_points,
     )
-    pair = natural_kernel(rule(job.net, state, rows.record, columns.record), job.units)
+    final = rule(job.net, state, rows.record, columns.record)
+    pair = jax.tree.map(lambda k: k.astype(job.dtype), natural_kernel(final, job.units))
     shape = pair[0].shape
     if same is False or shape[0] != shape[1]:
         return pair
@@ -73,7 +75,7 @@ def tiled(job: Job, shape: tuple[int, int], tile: tuple[int, int]) -> Pairs:
 
     layout = job.rows.final.layout
     positions = (layout.positions,) * 2 if layout.spatial else ()
-    empty = jnp.zeros((*padded, *positions), job.rows.final.dtype)
+    empty = jnp.zeros((*padded, *positions), job.dtype)
     start = (empty, empty if job.ntk else None)
     pair, _ = lax.scan(body, start, jnp.asarray(pairs, jnp.int32))
     return jax.tree.map(lambda k: k[: shape[0], : shape[1]], pair)
@@ -109,6 +111,7 @@ def _extended(a: Array, axis: int, more: int) -> Array:
 
 
 def _written(out: Any, result: Any, at: tuple[Array, Array]) -> Any:
+    zero = jnp.zeros_like(at[0])
     return jax.tree.map(
-        lambda a, k: lax.dynamic_update_slice(a, k, (*at, *(0,) * (a.ndim - 2))), out, result
+        lambda a, k: lax.dynamic_update_slice(a, k, (*at, *(zero,) * (a.ndim - 2))), out, result
     )

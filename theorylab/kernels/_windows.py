@@ -3,15 +3,15 @@
 Row quantities are read out window by window, (F, n, *out) for ``F`` offsets, with zeros outside the
 image. Pairs are summed over windows one spatial axis at a time. A convolution moves both positions
 of a pair together, since all channels share one filter; pooling moves each alone.
+
+All is made of slices and concatenations: in float64, gathers and paddings cannot be transposed
+where the caller has 64-bit types off.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from theorylab.layers._axes import padding_amounts
@@ -59,13 +59,16 @@ def count(where: tuple[Window, ...]) -> int:
 
 def padded(a: Array, axis: int, w: Window) -> Array:
     """``a`` with a window's margins along one axis; margins that no window reaches are cut."""
+    n = a.shape[axis]
     if w.wrap:
-        n = a.shape[axis]
-        index = jnp.arange(-w.low, n + w.high) % n
-        return jnp.take(a, index, axis=axis)
-    amounts = [(0, 0, 0)] * a.ndim
-    amounts[axis] = (w.low, w.high, 0)
-    return lax.pad(a, jnp.zeros((), a.dtype), amounts)
+        first, last = (math.ceil(max(0, size) / n) for size in (w.low, w.high))
+        start = first * n - w.low
+        copies = jnp.concatenate([a] * (first + 1 + last), axis)
+        return lax.slice_in_dim(copies, start, start + w.low + n + w.high, axis=axis)
+    kept = lax.slice_in_dim(a, max(0, -w.low), n + min(0, w.high), axis=axis)
+    zeros = [a.shape[:axis] + (max(0, size),) + a.shape[axis + 1 :] for size in (w.low, w.high)]
+    before, behind = (jnp.zeros(shape, a.dtype) for shape in zeros)
+    return jnp.concatenate([before, kept, behind], axis)
 
 
 def shifted(a: Array, axis: int, w: Window, offset: int) -> Array:
@@ -74,36 +77,13 @@ def shifted(a: Array, axis: int, w: Window, offset: int) -> Array:
     return lax.slice_in_dim(a, offset, stop, w.stride, axis)
 
 
-def moved(move: Callable[[Array], Array], a: Array, narrow: Any) -> Array:
-    """A rearrangement of a wide array, made of those of its leading and trailing narrow parts.
-
-    Slices and gathers of float64 cannot be transposed outside the scope that allows float64.
-    """
-    if a.dtype == narrow:
-        return move(a)
-    head = a.astype(narrow)
-    tail = (a - head.astype(a.dtype)).astype(narrow)
-    return move(head).astype(a.dtype) + move(tail).astype(a.dtype)
-
-
-def views(row: Array, where: tuple[Window, ...], narrow: Any) -> Array:
+def views(row: Array, where: tuple[Window, ...]) -> Array:
     """A row quantity ``(n, *S)`` as the windows see it, (F, n, *out), zero outside the image."""
-    return moved(lambda a: _views(a, where), row, narrow)
-
-
-def _views(row: Array, where: tuple[Window, ...]) -> Array:
+    parts = [row]
     for i, w in enumerate(where):
-        axis = 1 + 2 * i
-        n = row.shape[axis]
-        place = np.arange(w.out)[:, None] * w.stride + np.arange(w.size) - w.low
-        inside = np.ones_like(place, bool) if w.wrap else (place >= 0) & (place < n)
-        row = jnp.take(row, place % n, axis=axis)
-        if not inside.all():
-            mask = inside.reshape(inside.shape + (1,) * (row.ndim - axis - 2))
-            row = row * mask.astype(row.dtype)
-    offsets = tuple(2 + 2 * i for i in range(len(where)))
-    row = jnp.moveaxis(row, offsets, range(len(where)))
-    return row.reshape(count(where), *row.shape[len(where) :])
+        extended = [padded(part, 1 + i, w) for part in parts]
+        parts = [shifted(part, 1 + i, w, offset) for part in extended for offset in range(w.size)]
+    return jnp.stack(parts)
 
 
 def sum_together(a: Array, where: tuple[Window, ...], lead: int, full: bool) -> Array:
@@ -123,38 +103,37 @@ def sum_together(a: Array, where: tuple[Window, ...], lead: int, full: bool) -> 
     """
     rank = len(where)
     for i, w in enumerate(where):
-        axes = (lead + i, lead + rank + i) if full else (lead + i,)
-        for axis in axes:
-            a = padded(a, axis, w)
-        total: Any = 0
-        for offset in range(w.size):
-            term = a
-            for axis in axes:
-                term = shifted(term, axis, w, offset)
-            total = term + total
-        a = total
+        a = _sum_offsets(a, (lead + i, lead + rank + i) if full else (lead + i,), w)
     return a
 
 
-def sum_apart(a: Array, where: tuple[Window, ...], lead: int, narrow: Any) -> Array:
+def sum_apart(a: Array, where: tuple[Window, ...], lead: int) -> Array:
     """Sum over windows that move each position of ``(..., *S, *S')`` alone."""
     rank = len(where)
     for i, w in enumerate(where):
         for axis in (lead + rank + i, lead + i):
-            terms = [
-                moved(partial(_offset, axis=axis, w=w, at=k), a, narrow) for k in range(w.size)
-            ]
-            a = sum(terms[1:], terms[0])
+            a = _sum_offsets(a, (axis,), w)
     return a
 
 
-def _offset(a: Array, *, axis: int, w: Window, at: int) -> Array:
-    return shifted(padded(a, axis, w), axis, w, at)
+def _sum_offsets(a: Array, axes: tuple[int, ...], w: Window) -> Array:
+    """Sum of what stands at the offsets of a window, along all of ``axes`` together."""
+    for axis in axes:
+        a = padded(a, axis, w)
+    total: Any = 0
+    for offset in range(w.size):
+        term = a
+        for axis in axes:
+            term = shifted(term, axis, w, offset)
+        total = term + total
+    return total
 
 
 def equal_positions(a: Array) -> Array:
     """Pairs of equal positions (..., P) out of all pairs (..., P, P')."""
-    return jnp.diagonal(a, axis1=-2, axis2=-1)
+    size = a.shape[-1]
+    flat = a.reshape(*a.shape[:-2], size * size)
+    return lax.slice_in_dim(flat, 0, None, size + 1, axis=-1)
 
 
 def unfolded(a: Array, spatial: tuple[int, ...], lead: int) -> Array:

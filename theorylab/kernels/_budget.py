@@ -1,0 +1,105 @@
+"""Tiles: as large as pays, small enough for a memory limit.
+
+The memory of a program is that of its inputs and outputs, which is known, and that of its
+temporaries, predicted by ``_costs``. A limit leaves a quarter of the latter to spare.
+"""
+
+import math
+from typing import NamedTuple
+
+from theorylab.kernels._costs import TILED_ARRAYS, Sizes
+
+TILE = 500  # rows and columns of a tile: its arrays, 1 MB in float32, stay in a core's cache
+SMALLEST_TILE = 16
+SAFETY = 1.25  # what a limit allows for temporaries beyond their prediction
+
+
+class Job(NamedTuple):
+    """What decides the memory: see :func:`_bytes`.
+
+    Attributes
+    ----------
+    counts, symmetric, ntk
+        Numbers of points, and whether they are one set; whether the NTK is wanted.
+    sizes
+        Bytes of numbers.
+    features
+        Numbers in an input.
+    record, scratch
+        Bytes for each input: of all records, and of the largest of what they are made of.
+    pair
+        Bytes for each pair of inputs in a tile.
+    kept, out
+        Numbers that are held for each pair of inputs, at most and at the end.
+    """
+
+    counts: tuple[int, int]
+    symmetric: bool
+    ntk: bool
+    sizes: Sizes
+    features: int
+    record: int
+    scratch: int
+    pair: float
+    kept: int
+    out: int
+
+
+def choose(job: Job, limit: int | None) -> tuple[tuple[int, int], int]:
+    """The largest tile within the limit, and the memory it takes."""
+    first = max(1, math.isqrt(TILE * TILE // job.kept))
+    smallest = min(first, max(1, math.isqrt(SMALLEST_TILE**2 // job.kept)))
+    sizes = [first]
+    while limit is not None and sizes[-1] > smallest:
+        sizes.append(max(sizes[-1] // 2, smallest))
+    for size in sizes:
+        tile = _tile(job.counts, size, job.symmetric)
+        given, temporary = _bytes(job, tile)
+        needed = given + math.ceil(SAFETY * temporary)
+        if limit is None or needed <= limit:
+            return tile, given + temporary
+    raise ValueError(
+        f"memory_limit: {limit} bytes are too few for a {job.counts[0]} x {job.counts[1]} kernel; "
+        f"the smallest tile, {tile[0]} x {tile[1]}, needs {needed} bytes"
+    )
+
+
+def even_tile(n: int, size: int) -> int:
+    """Tile length of at most ``size`` that divides ``n`` as evenly as whole numbers allow."""
+    return math.ceil(n / math.ceil(n / size))
+
+
+def _tile(counts: tuple[int, int], size: int, symmetric: bool) -> tuple[int, int]:
+    """Tiles of at most ``size``; of a symmetric kernel, those whose triangle holds fewest pairs."""
+    if not symmetric:
+        return even_tile(counts[0], size), even_tile(counts[1], size)
+
+    def pairs(length: int) -> int:
+        tiles = math.ceil(counts[0] / length)
+        return tiles * (tiles + 1) // 2 * length**2
+
+    if size >= counts[0]:
+        return counts
+    best = min(range(size, size // 2, -1), key=pairs)
+    return best, best
+
+
+def _bytes(job: Job, tile: tuple[int, ...]) -> tuple[int, int]:
+    """Bytes of inputs and outputs, and of temporaries."""
+    sizes = job.sizes
+    kernels = 2 if job.ntk else 1
+    counts = job.counts[:1] if job.symmetric else job.counts
+    lengths = tile[:1] if job.symmetric else tile
+    padded = sum(math.ceil(n / t) * t for n, t in zip(counts, lengths, strict=True))
+    several = any(t < n for n, t in zip(job.counts, tile, strict=True))
+    outputs = math.prod(job.counts) * job.out * sizes.kernel * kernels
+    inputs = sum(counts) * job.features * sizes.kernel
+    rows = padded * (job.record + job.scratch + job.features * sizes.kernel)
+    pairs = job.pair * (0.5 + 0.25 * kernels)
+    if several:
+        pairs += TILED_ARRAYS * job.out * sizes.kernel * kernels
+        if job.symmetric:
+            rows += sum(tile) * job.record
+    tiles = sum(tile) * job.features * sizes.wide + math.prod(tile) * pairs
+    before = padded * job.features * sizes.wide  # gone before the first tile
+    return outputs + inputs, rows + math.ceil(max(tiles, before))
