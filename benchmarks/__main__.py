@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import convolutions, import_time, kernels
+from benchmarks._report import publish
 
-BENCHMARKS: dict[str, Callable[[], object]] = {
+BENCHMARKS: dict[str, Callable[[], Path]] = {
     "kernels": kernels.main,
     "convolutions": convolutions.main,
     "import_time": import_time.main,
@@ -13,9 +15,13 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}")
-chosen = parser.parse_args().names or list(BENCHMARKS)
+parser.add_argument("--publish", action="store_true", help="keep the tables for the docs")
+arguments = parser.parse_args()
+chosen = arguments.names or list(BENCHMARKS)
 unknown = [name for name in chosen if name not in BENCHMARKS]
 if unknown:
     parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
 for name in chosen:
-    BENCHMARKS[name]()
+    result = BENCHMARKS[name]()
+    if arguments.publish:
+        print(f"published {publish(result)}")

@@ -1,7 +1,8 @@
-"""What every benchmark needs to show its numbers: a table, a power law, a JSON file."""
+"""What every benchmark needs to show its numbers: a table, a power law, a JSON file, a page."""
 
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+TABLES = Path(__file__).resolve().parent / "tables"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -45,6 +47,7 @@ def write(name: str, content: Mapping[str, Any], folder: Path | None = None) -> 
     folder.mkdir(parents=True, exist_ok=True)
     where = {
         "machine": platform.machine(),
+        "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,3 +55,23 @@ def write(name: str, content: Mapping[str, Any], folder: Path | None = None) -> 
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"where": where, **content}, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def publish(result: Path, folder: Path | None = None) -> Path:
+    """Write the tables of a result to ``tables/<name>.md``, which is tracked; the path is returned.
+
+    A result shows its tables as ``{"title": .., "tables": [..], "versions": {..}}``.
+    """
+    folder = TABLES if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.loads(result.read_text(encoding="utf-8"))
+    where = content["where"]
+    lines = [f"## {content['title']}", ""]
+    lines += [f"Measured {where['time'][:10]} on {where['cores']} cores ({where['machine']}).", ""]
+    for side, versions in content["versions"].items():
+        lines += [f"- {side}: " + ", ".join(f"{k} {v}" for k, v in versions.items())]
+    for one in content["tables"]:
+        lines += ["", "```text", one, "```"]
+    page = folder / f"{result.stem}.md"
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return page

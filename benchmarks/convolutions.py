@@ -60,7 +60,8 @@ def main(
     """Run, print the tables, write the JSON file; its path is returned."""
     with_peer = peer_exists() if with_peer is None else with_peer
     sides = ("ours", "peer-both", "peer-ntk") if with_peer else ("ours",)
-    print(f"NTK of convolutional ReLU networks, float32, {os.cpu_count()} cores")
+    title = "NTK of convolutional ReLU networks, float32"
+    print(f"{title}, {os.cpu_count()} cores")
     if not with_peer:
         print(f"OURS ALONE, no ratios: {HOW}")
     measured, targets, passes = {}, {}, []
@@ -76,14 +77,17 @@ def main(
             ours = statistics.median(measured[name]["ours"]["cpu"])
             one = seconds_of_one_pass(numbers_held(shape, network, general))
             passes.append([name, f"{ours:.4f}", f"{one:.4f}", f"{ours / max(one, 1e-9):.0f}"])
-    print(cases_table(measured, targets))
-    print()
-    print(table(["ours beside one pass over its numbers", "CPU s", "one pass", "ratio"], passes))
+    header = ["ours beside one pass over its numbers", "CPU s", "one pass", "ratio"]
+    tables = [cases_table(measured, targets), table(header, passes)]
+    print("\n\n".join(tables))
     plans = {
         case: tk.plan(_network(network), shape)._asdict() | {"layers": None}
         for case, (network, shape, _, _) in cases.items()
     }
     content = {"rounds": rounds, "targets": targets, "cases": measured, "plans": plans}
+    first = next(iter(measured.values()))
+    versions = {side: record["versions"] for side, record in first.items()}
+    content |= {"title": title, "tables": tables, "versions": versions}
     return write("convolutions", content, folder)
 
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from benchmarks._process import ROOT, environment
 from benchmarks._report import table, verdict, write
 
@@ -50,5 +52,13 @@ def main(
     for statement, pairs in measured.items():
         jax_seconds, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
         rows.append([statement, f"{jax_seconds:.3f}", f"{ours:.3f}", verdict(ours, TARGET)])
-    print(table(["import", "jax, s", "over it, s", "target"], rows))
-    return write("import_time", {"target": TARGET, "seconds": measured}, folder)
+    shown = table(["import", "jax, s", "over it, s", "target"], rows)
+    print(shown)
+    content = {
+        "title": "Import time, beside JAX's",
+        "tables": [shown],
+        "versions": {"ours": {"jax": jax.__version__}},
+        "target": TARGET,
+        "seconds": measured,
+    }
+    return write("import_time", content, folder)

@@ -116,7 +116,8 @@ def main(
     """Run, print the tables, write the JSON file; its path is returned."""
     with_peer = peer_exists() if with_peer is None else with_peer
     sides = ("ours", "peer-both", "peer-ntk") if with_peer else ("ours",)
-    print(f"NTK of 3 hidden ReLU layers, n = {n}, d = {d}, float32, {os.cpu_count()} cores")
+    title = f"NTK of 3 hidden ReLU layers, n = {n}, d = {d}, float32"
+    print(f"{title}, {os.cpu_count()} cores")
     if not with_peer:
         print(f"OURS ALONE, no ratios: {HOW}")
     cases = {}
@@ -125,16 +126,18 @@ def main(
             name = f"{call},  {'no bias' if bias is None else f'bias {bias}'}"
             cases[name] = measure(sides, "dense", (n, d), bias, general, rounds)
             check_agreement(cases[name])
-    print(cases_table(cases))
-    print()
+    tables = [cases_table(cases)]
+    print(tables[0] + "\n")
     few = max(3, rounds // 2)
     runs = {size: measure(sides, "dense", (size, d), None, False, few) for size in sizes}
     costs = {s: [statistics.median(runs[size][s]["cpu"]) for size in sizes] for s in sides}
-    print(growth_table(sizes, costs))
+    tables.append(growth_table(sizes, costs))
+    print(tables[1])
     first = next(iter(cases.values()))
     versions = {side: record["versions"] for side, record in first.items()}
     content = {"n": n, "d": d, "rounds": rounds, "targets": TARGETS, "versions": versions}
     content |= {"cases": cases, "sizes": list(sizes), "growth": costs}
+    content |= {"title": title, "tables": tables}
     path = write("kernels", content, folder)
     print("\n" + "; ".join(f"{side}: {v}" for side, v in versions.items()))
     return path

@@ -80,3 +80,5 @@ def test_the_import_benchmark_writes_what_it_measured(tmp_path, capsys):
     (pairs,) = json.loads(path.read_text())["seconds"].values()
     assert len(pairs) == 1
     assert pairs[0][0] > 0
+    page = _report.publish(path, tmp_path).read_text()
+    assert page.startswith("## Import time") and "import json" in page and "- ours: jax" in page

@@ -103,8 +103,17 @@ def sum_together(a: Array, where: tuple[Window, ...], lead: int, full: bool) -> 
     """
     rank = len(where)
     for i, w in enumerate(where):
-        a = _sum_offsets(a, (lead + i, lead + rank + i) if full else (lead + i,), w)
+        axis = lead + i
+        a = _sum_offsets(a, (axis, axis + rank), w) if full else _sum_windows(a, axis, w)
     return a
+
+
+def _sum_windows(a: Array, axis: int, w: Window) -> Array:
+    """Sum of windows along one axis; on CPUs twice as fast as a sum of shifted copies."""
+    a = padded(a, axis, w)
+    ones = (1,) * a.ndim
+    size, stride = (ones[:axis] + (n,) + ones[axis + 1 :] for n in (w.size, w.stride))
+    return lax.reduce_window(a, a.dtype.type(0), lax.add, size, stride, "VALID")
 
 
 def sum_apart(a: Array, where: tuple[Window, ...], lead: int) -> Array:
