@@ -75,11 +75,11 @@ def write_room(room: str) -> None:
 
 
 def write_benchmarks() -> None:
-    """Write the page of tables that the benchmarks left, or say how to make one."""
-    tables = sorted((ROOT / "benchmarks").rglob("*.md"))
-    parts = ["# Benchmarks", "", "`make bench` times TheoryLab beside its peers in one run.", ""]
-    for table in tables:
-        parts += [f"```{{include}} {Path('../..') / table.relative_to(ROOT)}", "```", ""]
+    """Write the page of tables that the benchmarks left."""
+    folder = ROOT / "benchmarks"
+    parts = []
+    for page in [folder / "README.md", *sorted((folder / "tables").glob("*.md"))]:
+        parts += [f"```{{include}} {Path('../..') / page.relative_to(ROOT)}", "```", ""]
     (GENERATED / "benchmarks.md").write_text("\n".join(parts))
 
 

@@ -26,6 +26,7 @@ RELU = tk.Relu()
 CASES = {
     "dense": (tk.serial(*dense(RELU), tk.Dense(1)), (500, 16)),
     "dense, in tiles, many features": (tk.serial(*dense(RELU, RELU), tk.Dense(1)), (900, 784)),
+    "dense, in tiles that do not divide": (tk.serial(*dense(RELU), tk.Dense(1)), (997, 16)),
     "dense, erf, bias": (tk.serial(*dense(tk.Erf(), b_std=0.1), tk.Dense(1)), (700, 16)),
     "dense, gelu": (tk.serial(*dense(tk.Gelu(), b_std=0.1), tk.Dense(1)), (500, 16)),
     "deep": (tk.serial(tk.repeat(tk.serial(*dense(RELU)), 30), tk.Dense(1)), (700, 30)),

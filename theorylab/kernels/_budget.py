@@ -11,6 +11,7 @@ from theorylab.kernels._costs import TILED_ARRAYS, Sizes
 
 TILE = 500  # rows and columns of a tile: its arrays, 1 MB in float32, stay in a core's cache
 SMALLEST_TILE = 16
+UNEVEN = 1.1  # tiles that do not divide the kernel have it copied out of a larger one
 SAFETY = 1.25  # what a limit allows for temporaries beyond their prediction
 
 
@@ -74,13 +75,14 @@ def _tile(counts: tuple[int, int], size: int, symmetric: bool) -> tuple[int, int
     if not symmetric:
         return even_tile(counts[0], size), even_tile(counts[1], size)
 
-    def pairs(length: int) -> int:
+    def cost(length: int) -> float:
         tiles = math.ceil(counts[0] / length)
-        return tiles * (tiles + 1) // 2 * length**2
+        pairs = tiles * (tiles + 1) // 2 * length**2
+        return pairs if counts[0] % length == 0 else UNEVEN * pairs
 
     if size >= counts[0]:
         return counts
-    best = min(range(size, size // 2, -1), key=pairs)
+    best = min(range(size, max(0, size // 2 - 1), -1), key=cost)
     return best, best
 
 
@@ -96,6 +98,9 @@ def _bytes(job: Job, tile: tuple[int, ...]) -> tuple[int, int]:
     inputs = sum(counts) * job.features * sizes.kernel
     rows = padded * (job.record + job.scratch + job.features * sizes.kernel)
     pairs = job.pair * (0.5 + 0.25 * kernels)
+    if any(n % t for n, t in zip(job.counts, tile, strict=True)):
+        edges = (math.ceil(n / t) * t for n, t in zip(job.counts, tile, strict=True))
+        rows += math.prod(edges) * job.out * sizes.kernel * kernels
     if several:
         pairs += TILED_ARRAYS * job.out * sizes.kernel * kernels
         if job.symmetric:
