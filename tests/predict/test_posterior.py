@@ -9,6 +9,7 @@ import pytest
 import scipy.linalg
 
 from theorylab import predict
+from theorylab.kernels import Kernel, LogScale
 from theorylab.predict import Status
 
 
@@ -48,6 +49,25 @@ def test_posterior_agrees_with_conditioning_on_the_points_one_by_one(x64):
     p = predict.posterior(k, ks, kss, y, noise=0.1)
     np.testing.assert_allclose(p.mean, mean[n:], atol=1e-12)
     np.testing.assert_allclose(p.cov, cov[n:, n:], atol=1e-12)
+
+
+def test_kernels_in_units_of_their_own_are_read_in_natural_ones(x64):
+    k, ks, kss, y = problem()
+    logs = (1.5, -2.0, 0.5)
+    units = [
+        Kernel(a * np.exp(-log), None, LogScale(log, None))
+        for a, log in zip((k, ks, kss), logs, strict=True)
+    ]
+    natural = predict.posterior(k, ks, kss, y, noise=0.1)
+    scaled = predict.posterior(*units, y, noise=0.1)
+    np.testing.assert_allclose(scaled.mean, natural.mean, atol=1e-12)
+    np.testing.assert_allclose(scaled.cov, natural.cov, atol=1e-12)
+
+
+def test_a_kernel_that_its_dtype_cannot_hold_is_no_success():
+    k, ks, kss, y = problem(dtype=np.float32)
+    huge = [Kernel(a, None, LogScale(200.0, None)) for a in (k, ks, kss)]
+    assert predict.posterior(*huge, y, noise=0.1).status != Status.SUCCESS
 
 
 def test_a_pair_is_read_as_its_nngp_and_the_covariance_may_be_left_out(x64):

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from theorylab._numerics import HIGHEST
 from theorylab._tree import leaves_with_names
 
-_HIGHEST = jax.lax.Precision.HIGHEST
 _ROW, _COLUMN, _PARAMETER = 0, 1, 2
 
 
@@ -118,7 +118,7 @@ def contract_jacobians(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.A
         columns,
         [_COLUMN, *column, _PARAMETER],
         [_ROW, _COLUMN, *kernel],
-        precision=_HIGHEST,
+        precision=HIGHEST,
     )
 
 
@@ -131,7 +131,7 @@ def contract_outputs(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.Arr
         columns,
         [_COLUMN, *column],
         [_ROW, _COLUMN, *kernel],
-        precision=_HIGHEST,
+        precision=HIGHEST,
     )
     return product / axes.traced_size
 
@@ -140,7 +140,7 @@ def reduce_full(full: jax.Array, axes: Axes) -> jax.Array:
     """From (n2, *o', n1, *o), all pairs, to the kept axes, not yet divided."""
     row, column, kernel = axes.labels
     return jnp.einsum(
-        full, [_COLUMN, *column, _ROW, *row], [_ROW, _COLUMN, *kernel], precision=_HIGHEST
+        full, [_COLUMN, *column, _ROW, *row], [_ROW, _COLUMN, *kernel], precision=HIGHEST
     )
 
 

@@ -30,13 +30,27 @@ def ntk_of(name: str, k: Any) -> jax.Array | np.ndarray:
                 f"{name}.ntk is None: gradient descent needs the NTK. Compute it with ntk=True; "
                 "if only the last layer is trained, its NTK is the NNGP: pass that array"
             )
-        return matrix(f"{name}.ntk", k.ntk)
+        return _natural(matrix(f"{name}.ntk", k.ntk), k, "ntk")
     return matrix(name, k)
 
 
 def nngp_of(name: str, k: Any) -> jax.Array | np.ndarray | None:
     """Take the NNGP of a kernel pair; None for an array."""
-    return matrix(f"{name}.nngp", k.nngp) if is_kernel(k) and k.nngp is not None else None
+    if not is_kernel(k) or k.nngp is None:
+        return None
+    return _natural(matrix(f"{name}.nngp", k.nngp), k, "nngp")
+
+
+def _natural(values: jax.Array | np.ndarray, k: Any, which: str) -> jax.Array | np.ndarray:
+    """A kernel in natural units, where it may not fit: the status of a prediction says so then.
+
+    Kernels that would leave the range of their dtype come with the logarithm of their unit, each
+    with its own.
+    """
+    if not hasattr(k, "log_scale"):
+        return values
+    unit = jnp.exp(jnp.asarray(getattr(k.log_scale, which), values.dtype))
+    return values * unit
 
 
 def matrix(name: str, k: ArrayLike) -> jax.Array | np.ndarray:

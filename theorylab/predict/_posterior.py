@@ -23,6 +23,7 @@ from theorylab.predict._arguments import (
     common_dtype,
     is_kernel,
     matrix,
+    nngp_of,
     scalar,
     shaped,
     targets,
@@ -128,7 +129,7 @@ def _nngp(name: str, k: Any) -> Any:
     if is_kernel(k):
         if k.nngp is None:
             raise ValueError(f"{name}.nngp is None: a posterior needs the NNGP, or pass an array")
-        return matrix(f"{name}.nngp", k.nngp)
+        return nngp_of(name, k)
     return matrix(name, k)
 
 

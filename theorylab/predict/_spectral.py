@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from theorylab._numerics import HIGHEST
 from theorylab.predict._filters import divided_differences, gain
 from theorylab.predict._results import Status, code, first_trouble
 
 NOISE = 8
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Spectrum(NamedTuple):
@@ -51,7 +51,7 @@ class Spectrum(NamedTuple):
 
 def dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """Matrix product in full precision."""
-    return jnp.matmul(a, b, precision=_HIGHEST)
+    return jnp.matmul(a, b, precision=HIGHEST)
 
 
 def decompose(kernel: jax.Array) -> Spectrum:
