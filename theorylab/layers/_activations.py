@@ -17,7 +17,13 @@ from theorylab.layers._record import record
 
 
 class Activation(Layer):
-    """Base of the elementwise nonlinearities: a scalar function and no parameters."""
+    r"""Base of the elementwise nonlinearities: a scalar function and no parameters.
+
+    In the formulas of all of them :math:`K = E z z'` is the kernel of the Gaussian input,
+    :math:`q = E z^2` and :math:`q' = E z'^2` are its variances and
+    :math:`\theta = \arccos(K / \sqrt{q q'})`. The NNGP behind the layer is
+    :math:`E f f' = E f(z) f(z')`; the NTK is multiplied by :math:`\dot K = E \dot f(z) \dot f(z')`.
+    """
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -41,7 +47,15 @@ class Activation(Layer):
 
 @record
 class Relu(Activation):
-    """``max(x, 0)``."""
+    r"""``max(x, 0)``.
+
+    .. math::
+
+        E f f' = \frac{\sqrt{q q'}}{2\pi} \big(\sin\theta + (\pi - \theta) \cos\theta\big), \qquad
+        \dot K = \frac{\pi - \theta}{2\pi} .
+
+    Source: Cho and Saul, "Kernel methods for deep learning", 2009, eqs. 3-6.
+    """
 
     def function(self, x: Array) -> Array:
         return jax.nn.relu(x)
@@ -49,7 +63,14 @@ class Relu(Activation):
 
 @record
 class Abs(Activation):
-    """``|x|``."""
+    r"""``|x|``.
+
+    .. math::
+
+        E f f' = \frac{2 \sqrt{q q'}}{\pi} \Big(\sin\theta
+                 + \big(\tfrac{\pi}{2} - \theta\big) \cos\theta\Big), \qquad
+        \dot K = 1 - \frac{2\theta}{\pi} .
+    """
 
     def function(self, x: Array) -> Array:
         return jnp.abs(x)
@@ -57,7 +78,14 @@ class Abs(Activation):
 
 @record
 class LeakyRelu(Activation):
-    """``max(x, 0) + alpha min(x, 0)``."""
+    r"""``max(x, 0) + alpha min(x, 0)``.
+
+    .. math::
+
+        E f f' = \sqrt{q q'} \Big[\frac{(1 - \alpha)^2}{2\pi} (\sin\theta - \theta\cos\theta)
+                 + \frac{1 + \alpha^2}{2} \cos\theta\Big], \qquad
+        \dot K = \frac{(1 - \alpha)^2}{2} \Big(1 - \frac{\theta}{\pi}\Big) + \alpha .
+    """
 
     alpha: Any
 
@@ -67,7 +95,14 @@ class LeakyRelu(Activation):
 
 @record
 class ABRelu(Activation):
-    """``a min(x, 0) + b max(x, 0)``."""
+    r"""``a min(x, 0) + b max(x, 0)``.
+
+    .. math::
+
+        E f f' = \sqrt{q q'} \Big[\frac{(a - b)^2}{2\pi} (\sin\theta - \theta\cos\theta)
+                 + \frac{a^2 + b^2}{2} \cos\theta\Big], \qquad
+        \dot K = \frac{(a - b)^2}{2} \Big(1 - \frac{\theta}{\pi}\Big) + a b .
+    """
 
     a: Any
     b: Any
@@ -79,7 +114,16 @@ class ABRelu(Activation):
 
 @record
 class Erf(Activation):
-    """``a erf(b x) + c``."""
+    r"""``a erf(b x) + c``.
+
+    .. math::
+
+        E f f' = \frac{2 a^2}{\pi} \arcsin \frac{2 b^2 K}{\sqrt{(1 + 2 b^2 q)(1 + 2 b^2 q')}} + c^2,
+        \qquad
+        \dot K = \frac{4 a^2 b^2}{\pi \sqrt{(1 + 2 b^2 q)(1 + 2 b^2 q') - 4 b^4 K^2}} .
+
+    Source: Williams, "Computing with infinite networks", 1997, eq. 11.
+    """
 
     a: Any = 1.0
     b: Any = 1.0
@@ -92,9 +136,17 @@ class Erf(Activation):
 
 @record
 class Gelu(Activation):
-    """``x Phi(x)`` with the normal distribution function; ``approximate`` uses tanh when finite.
+    r"""``x Phi(x)`` with the normal distribution function; ``approximate`` uses tanh when finite.
 
-    The kernel is that of the exact function either way.
+    The kernel is that of the exact function either way: with :math:`V = q q' - K^2`,
+    :math:`D = 1 + q + q' + V` and :math:`A = \arcsin\big(K / \sqrt{(1 + q)(1 + q')}\big)`
+
+    .. math::
+
+        E f f' &= K \Big(\frac14 + \frac{A}{2\pi}\Big) + \frac{1}{2\pi\sqrt{D}}
+                  \Big[V + K^2 \Big(\frac{1}{1 + q} + \frac{1}{1 + q'}\Big)\Big], \\
+        \dot K &= \frac14 + \frac{A}{2\pi} + \frac{K}{2\pi\sqrt{D}}
+                  \Big[\frac{1}{1 + q} + \frac{1}{1 + q'} + \frac{1}{D}\Big] .
     """
 
     approximate: bool = dataclasses.field(default=False, metadata={"static": True})
@@ -109,7 +161,15 @@ class Gelu(Activation):
 
 @record
 class Sin(Activation):
-    """``a sin(b x + c)``."""
+    r"""``a sin(b x + c)``.
+
+    .. math::
+
+        E f f' &= \frac{a^2}{2} \big[e^{-b^2 (q + q' - 2K)/2}
+                  - \cos(2c)\, e^{-b^2 (q + q' + 2K)/2}\big], \\
+        \dot K &= \frac{a^2 b^2}{2} \big[e^{-b^2 (q + q' - 2K)/2}
+                  + \cos(2c)\, e^{-b^2 (q + q' + 2K)/2}\big] .
+    """
 
     a: Any = 1.0
     b: Any = 1.0
@@ -122,7 +182,15 @@ class Sin(Activation):
 
 @record
 class Cos(Activation):
-    """``a cos(b x + c)``."""
+    r"""``a cos(b x + c)``.
+
+    .. math::
+
+        E f f' &= \frac{a^2}{2} \big[e^{-b^2 (q + q' - 2K)/2}
+                  + \cos(2c)\, e^{-b^2 (q + q' + 2K)/2}\big], \\
+        \dot K &= \frac{a^2 b^2}{2} \big[e^{-b^2 (q + q' - 2K)/2}
+                  - \cos(2c)\, e^{-b^2 (q + q' + 2K)/2}\big] .
+    """
 
     a: Any = 1.0
     b: Any = 1.0
@@ -137,7 +205,7 @@ class Cos(Activation):
 class Rbf(Activation):
     r"""``sqrt(2) sin(sqrt(2 gamma) x + pi/4)``: random features of a Gaussian kernel.
 
-    The NNGP behind it is :math:`\exp(-\gamma\, E(z_1 - z_2)^2)`.
+    .. math:: E f f' = e^{-\gamma (q + q' - 2K)}, \qquad \dot K = 2\gamma\, E f f' .
     """
 
     gamma: Any = 1.0

@@ -64,7 +64,18 @@ class ConvAxes(NamedTuple):
 
 @record
 class Conv(Layer):
-    """Convolution with independent Gaussian filters, the same at all positions.
+    r"""Convolution with independent Gaussian filters, the same at all positions.
+
+    With :math:`F` offsets :math:`w` in the filter, :math:`c` input channels, and zero for positions
+    outside the image,
+
+    .. math::
+
+        K'(p, p') &= \frac{W_{std}^2}{F} \sum_w K(p + w, p' + w) + b_{std}^2, \\
+        \Theta'(p, p') &= \frac{W_{std}^2}{F} \sum_w \Theta(p + w, p' + w) + K'(p, p')
+                          \ (\text{"ntk"}), \\
+        \Theta'(p, p') &= \sum_w \Big[\frac{W_{std}^2}{F} \Theta + \frac{c}{s_0} K\Big]
+                          (p + w, p' + w) + [\text{bias}] \ (\text{"standard"}) .
 
     Parameters
     ----------

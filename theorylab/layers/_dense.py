@@ -23,7 +23,14 @@ class Dense(Layer):
     In the ``"ntk"`` parameterization :math:`z = \frac{W_{std}}{\sqrt{n}} x W + b_{std} b` with
     standard normal ``W`` (n, out_dim) and ``b`` (out_dim,). In the ``"standard"`` one
     :math:`z = s_0^{-1/2} x W + b` with :math:`W \sim N(0, W_{std}^2 s_0 / n)` and
-    :math:`b \sim N(0, b_{std}^2)`.
+    :math:`b \sim N(0, b_{std}^2)`. The kernels :math:`K` and :math:`\Theta` of the input become,
+    position by position,
+
+    .. math::
+
+        K' = W_{std}^2 K + b_{std}^2, \qquad
+        \Theta' = W_{std}^2 \Theta + K' \ (\text{"ntk"}), \quad
+        W_{std}^2 \Theta + \tfrac{n}{s_0} K + [\text{bias}] \ (\text{"standard"}).
 
     Parameters
     ----------

@@ -41,7 +41,9 @@ class _FanIn(Layer):
 
 @record
 class FanInSum(_FanIn):
-    """Adds the outputs of branches, which must have equal shapes.
+    r"""Adds the outputs of branches, which must have equal shapes.
+
+    .. math:: K' = \sum_b K_b, \qquad \Theta' = \sum_b \Theta_b .
 
     The kernel is exact when the branches are independent given their common input, as they are
     whenever at most one of them carries the input on without fresh weights.
@@ -68,7 +70,9 @@ class FanInSum(_FanIn):
 
 @record
 class FanInProd(_FanIn):
-    """Multiplies the outputs of branches entry by entry; they must have equal shapes.
+    r"""Multiplies the outputs of branches entry by entry; they must have equal shapes.
+
+    .. math:: K' = \prod_b K_b, \qquad \Theta' = \sum_b \Theta_b \prod_{c \ne b} K_c .
 
     Raises
     ------
@@ -92,7 +96,12 @@ class FanInProd(_FanIn):
 
 @record
 class FanInConcat(_FanIn):
-    """Joins the outputs of branches along ``axis``; all other axes must be equal.
+    r"""Joins the outputs of branches along ``axis``; all other axes must be equal.
+
+    .. math:: K' = \sum_b \frac{n_b}{\sum_c n_c} K_b, \quad \text{the NTK likewise,}
+
+    for branches of :math:`n_b` channels, along the channel axis. Along a spatial axis the branches'
+    positions stand beside each other, and :math:`K'` is zero between those of different branches.
 
     Parameters
     ----------

@@ -36,7 +36,12 @@ from theorylab.layers._record import record
 
 @record
 class LayerNorm(Layer):
-    """Subtracts the mean over ``axis`` and divides by the standard deviation over it.
+    r"""Subtracts the mean over ``axis`` and divides by the standard deviation over it.
+
+    .. math:: K'(p, p') = \frac{K(p, p')}{\sqrt{(\bar q_p + \epsilon)(\bar q_{p'} + \epsilon)}},
+
+    with :math:`\bar q_p` the variance of an input, averaged over the spatial axes in ``axis``; the
+    NTK likewise.
 
     Parameters
     ----------

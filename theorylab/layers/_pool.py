@@ -89,7 +89,11 @@ class Pool(Layer):
 
 @record
 class AvgPool(Pool):
-    """Average of every window.
+    r"""Average of every window.
+
+    .. math:: K'(p, p') = \frac{1}{F^2} \sum_{w, w'} K(p + w, p' + w'),
+
+    over the :math:`F` positions :math:`w` of a window; the NTK likewise.
 
     Parameters
     ----------
@@ -156,7 +160,9 @@ class AvgPool(Pool):
 
 @record
 class SumPool(Pool):
-    """Sum of every window; see :class:`AvgPool` for the arguments and errors.
+    r"""Sum of every window; see :class:`AvgPool` for the arguments and errors.
+
+    .. math:: K'(p, p') = \sum_{w, w'} K(p + w, p' + w'), \quad \text{the NTK likewise.}
 
     Examples
     --------
@@ -209,7 +215,11 @@ class GlobalPool(Layer):
 
 @record
 class GlobalAvgPool(GlobalPool):
-    """Average over all positions: the batch and channel axes remain, in their order.
+    r"""Average over all positions: the batch and channel axes remain, in their order.
+
+    .. math:: K' = \frac{1}{P^2} \sum_{p, p'} K(p, p'),
+
+    over the :math:`P` positions of an image; the NTK likewise.
 
     Parameters
     ----------
@@ -238,7 +248,9 @@ class GlobalAvgPool(GlobalPool):
 
 @record
 class GlobalSumPool(GlobalPool):
-    """Sum over all positions; see :class:`GlobalAvgPool` for the arguments and errors.
+    r"""Sum over all positions; see :class:`GlobalAvgPool` for the arguments and errors.
+
+    .. math:: K' = \sum_{p, p'} K(p, p'), \quad \text{the NTK likewise.}
 
     Examples
     --------

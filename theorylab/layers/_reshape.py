@@ -14,7 +14,11 @@ from theorylab.layers._record import record
 
 @record
 class Flatten(Layer):
-    """Makes one channel axis of all axes but the batch, in row-major order.
+    r"""Makes one channel axis of all axes but the batch, in row-major order.
+
+    .. math:: K' = \frac1P \sum_p K(p, p),
+
+    over the :math:`P` positions of an image; the NTK likewise.
 
     Parameters
     ----------
