@@ -74,15 +74,13 @@ def cases_table(
 
     ``targets`` are by case; without them they are those of the calls on dense networks.
     """
-    header = ["case", "side", "CPU s", "best", "wall s", "compile CPU s", "peak MiB"]
-    header += ["/ peer, both", "/ peer, NTK", "target"]
+    header = ["case", "side", "CPU s", "/ peer, both", "/ peer, NTK", "target"]
+    header += ["best", "wall s", "compile CPU s", "peak MiB"]
     rows = []
     for case, records in cases.items():
         cpu = {side: statistics.median(record["cpu"]) for side, record in records.items()}
         for side, record in records.items():
-            numbers = [cpu[side], min(record["cpu"]), statistics.median(record["wall"])]
-            row = [case, side, *(f"{v:.4f}" for v in numbers)]
-            row += [f"{record['first_cpu']:.2f}", f"{record['peak_mib']:.0f}"]
+            row = [case, side, f"{cpu[side]:.4f}"]
             if side == "ours" and "peer-ntk" in records:
                 ratio = cpu["ours"] / cpu["peer-ntk"]
                 target = (targets or TARGETS)[case if targets else case.split(",  ")[0]]
@@ -90,7 +88,9 @@ def cases_table(
                 row += [verdict(ratio, target)]
             else:
                 row += ["", "", ""]
-            rows.append(row)
+            others = min(record["cpu"]), statistics.median(record["wall"])
+            row += [*(f"{v:.4f}" for v in others), f"{record['first_cpu']:.2f}"]
+            rows.append([*row, f"{record['peak_mib']:.0f}"])
     return table(header, rows)
 
 

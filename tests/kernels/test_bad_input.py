@@ -1,5 +1,7 @@
 """What a wrong call is told."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,9 +149,20 @@ def test_a_memory_limit_shrinks_tiles_and_names_what_would_do():
     assert tight.tile < roomy.tile and tight.bytes_peak < roomy.bytes_peak
     with pytest.raises(TypeError, match=r"whole number of bytes, got '1GB'"):
         NET.kernel(X, memory_limit="1GB")
-    with pytest.raises(ValueError, match=r"x1 must have shape \(n, d\) or .* got 3"):
+    with pytest.raises(ValueError, match=r"x1 must have a tuple \(n, d\) or .* got 3"):
         NET.plan(3)
-    with pytest.raises(ValueError, match=r"memory_limit: 1000 bytes .* needs \d+ bytes"):
+    with pytest.raises(ValueError, match=r"memory_limit: 1000 bytes .* \d+ would do"):
         NET.kernel(X, memory_limit=1000)
+    with pytest.raises(ValueError, match=r"memory_limit must be positive, got 0"):
+        NET.plan((5, 3), memory_limit=0)
+    with pytest.raises(ValueError, match=r"whole numbers, got 5\.0 in \(5\.0, 3\)"):
+        NET.plan((5.0, 3))
+    with pytest.raises(TypeError, match=r"dtype must be a real floating-point array"):
+        tk.plan(NET, (5, 3), dtype=np.int32)
+    for shapes in (((100, 5), (3, 5)), ((17, 5000), None)):
+        with pytest.raises(ValueError, match="would do") as raised:
+            NET.plan(*shapes, memory_limit=1)
+        named = int(re.search(r"(\d+) would do", str(raised.value)).group(1))
+        assert NET.plan(*shapes, memory_limit=named).bytes_peak <= named
     small = NET.kernel(X, memory_limit=10**6)
     assert np.allclose(small.ntk, NET.kernel(X).ntk)

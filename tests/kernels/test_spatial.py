@@ -166,3 +166,72 @@ def test_spatial_layers_that_cannot_stand_where_they_do_are_named(net, message):
         net.kernel(X)
     with pytest.raises(ValueError, match=message):
         net.plan(X.shape)
+
+
+def test_images_behind_a_pool_have_no_angle_with_themselves():
+    """What rounding leaves of such a gap is taken as 0: a root of it would tilt the derivative."""
+    pool = tk.AvgPool((2,), (1,))
+    lower, upper = tk.Conv(4, (2,), W_std=1.3, b_std=0.2), tk.Conv(4, (1,), W_std=1.1, b_std=0.1)
+    net = tk.serial(lower, tk.Relu(), pool, upper, tk.Relu(), tk.Flatten())
+    x = np.random.default_rng(1).normal(size=(6, 5, 2)).astype(np.float32)
+
+    def own(x):
+        return jnp.diag(net.kernel(x).ntk)
+
+    single = np.asarray(jax.jacrev(own)(x))
+    with jax.enable_x64(True):
+        wide = x.astype(np.float64)
+        double = np.asarray(jax.jacrev(own)(wide))
+        state = tk.input_state(jnp.asarray(wide), jnp.asarray(wide))
+        gap = np.asarray(tk.serial(lower, tk.Relu(), pool).propagate(state).gap)
+    assert np.max(np.abs(single - double)) < 1e-6
+    assert np.all(np.einsum("iipp->ip", gap) == 0)
+
+
+@pytest.mark.parametrize("head", ["smooth", "kinked"])
+def test_derivatives_of_wide_pairs_pass_through_tiles(head, monkeypatch):
+    conv = tk.Conv(4, (2,), W_std=1.3, b_std=0.2)
+    above = {"smooth": (tk.Erf(), tk.GlobalAvgPool()), "kinked": (tk.Relu(), tk.AvgPool((2,)))}
+    net = tk.serial(conv, *above[head], tk.Dense(3), tk.Relu(), tk.Flatten())
+    if head == "smooth":
+        net = tk.serial(conv, *above[head], tk.Dense(3))
+    x = np.random.default_rng(2).normal(size=(5, 4, 2)).astype(np.float32)
+
+    def entry(x, net):
+        return net.kernel(x).ntk[0, 1] + net.kernel(x).nngp[3, 4]
+
+    whole = jax.grad(entry, argnums=(0, 1))(x, net)
+    monkeypatch.setattr(_budget, "TILE", 8)
+    assert net.plan(x.shape).tile[0] < 5
+    tiled = jax.grad(entry, argnums=(0, 1))(x, net)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(tiled), strict=True):
+        assert np.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+MIXED = tk.serial(tk.Conv(4, (1, 1), W_std=0.0625), tk.Relu(), tk.Conv(4, (1, 1), W_std=0.5))
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        (tk.Conv(4, (1, 1), W_std=1.25), tk.LeakyRelu(0.875)),
+        (tk.FanOut(2), tk.parallel(tk.Conv(4, (1, 1), W_std=1.5), MIXED), tk.FanInSum()),
+    ],
+)
+def test_covariances_that_cancel_in_a_pool_keep_single_precision(below):
+    net = tk.serial(*below, tk.GlobalAvgPool(), tk.Dense(1, W_std=1.125))
+    x = np.random.default_rng(3).normal(size=(4, 4, 4, 3))
+    x = (x - x.mean(axis=(1, 2), keepdims=True)).astype(np.float32)
+    single = net.kernel(x)
+    with jax.enable_x64(True):
+        double = net.kernel(x.astype(np.float64))
+    for k32, k64 in zip(single, map(np.asarray, double), strict=True):
+        norm = np.sqrt(np.diag(k64))
+        assert np.max(np.abs(np.asarray(k32, np.float64) - k64) / np.outer(norm, norm)) < 1e-6
+
+
+def test_the_batch_axis_of_branches_cannot_be_joined():
+    branches = tk.parallel(tk.Conv(3, (2, 2)), tk.Conv(3, (2, 2)))
+    net = tk.serial(tk.FanOut(2), branches, tk.FanInConcat(0))
+    with pytest.raises(ValueError, match=r"net\[2\] FanInConcat: axis 0 is the batch axis"):
+        net.plan(X.shape)

@@ -300,9 +300,9 @@ def _fan_in_layout(layer: Any, layout: Signal, path: str) -> Layout:
         shape = layer.output_shape(tuple(x.shape() for x in layout))
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).partition(': ')[2]}") from None
-    channels = isinstance(layer, FanInConcat) and _spatial_axis(layer, layout[0]) is None
     if isinstance(layer, FanInConcat) and layer.axis % len(shape) == layout[0].axes[0]:
         raise ValueError(f"{path}: axis {layer.axis} is the batch axis of its branches")
+    channels = isinstance(layer, FanInConcat) and _spatial_axis(layer, layout[0]) is None
     if not channels:
         _check_independent(layer, layout, path)
     return relaid(

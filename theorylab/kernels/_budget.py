@@ -47,21 +47,29 @@ class Job(NamedTuple):
 
 
 def choose(job: Job, limit: int | None) -> tuple[tuple[int, int], int]:
-    """The largest tile within the limit, and the memory it takes."""
+    """The largest tile within the limit, and the memory it takes.
+
+    The smallest tile is not always the one that takes least: where one tile holds all, nothing is
+    copied.
+    """
     first = max(1, math.isqrt(TILE * TILE // job.kept))
     smallest = min(first, max(1, math.isqrt(SMALLEST_TILE**2 // job.kept)))
     sizes = [first]
     while limit is not None and sizes[-1] > smallest:
         sizes.append(max(sizes[-1] // 2, smallest))
+    least: tuple[int, tuple[int, int]] | None = None
     for size in sizes:
         tile = _tile(job.counts, size, job.symmetric)
         given, temporary = _bytes(job, tile)
         needed = given + math.ceil(SAFETY * temporary)
         if limit is None or needed <= limit:
             return tile, given + temporary
+        least = min(least or (needed, tile), (needed, tile))
+    assert least is not None
+    needed, tile = least
     raise ValueError(
         f"memory_limit: {limit} bytes are too few for a {job.counts[0]} x {job.counts[1]} kernel; "
-        f"the smallest tile, {tile[0]} x {tile[1]}, needs {needed} bytes"
+        f"{needed} would do, in tiles of {tile[0]} x {tile[1]}"
     )
 
 

@@ -261,10 +261,16 @@ def _repeat_layout(layer: Repeat, layout: Signal, path: str) -> Signal:
     second = layout_after(layer.layer, first, f"{path} layer")
     if second != first:
         raise ValueError(
-            f"{path}: the layer to be repeated must keep the form of its own output, but made "
-            f"{second} of {first}"
+            f"{path}: the layer to be repeated must keep the form of its own output, but made a "
+            f"signal {_described(second)} of one {_described(first)}"
         )
     return first
+
+
+def _described(layout: Signal) -> str:
+    if isinstance(layout, tuple):
+        return f"of {len(layout)} branches"
+    return f"of shape {layout.shape()}, {'' if layout.gaussian else 'not '}Gaussian"
 
 
 @layout_after.register

@@ -82,9 +82,10 @@ def kernel(
     rescaled copies of inputs too. Known limit: points within about 1e-3 of *opposite*
     (``x2 = -x1``) under a kinked activation without bias, where a gap near 2 holds the angle only
     to the square root of ``eps``: there the NTK is off by up to 1e-4 in float32, 1e-9 in float64.
-    Networks with a kinked activation above a pooling layer, or with no kinked one right below it,
-    have their pairs formed in float64: twice the memory, half again the time. On TPUs, which have
-    no float64, the NTK of near-duplicates is off there by up to 1.2e-5 (as measured on CPUs).
+    Networks with a kinked activation above a pooling layer, or with another than ``Relu`` or
+    ``Abs`` below it, have their pairs formed in float64, for twice the time and memory. On TPUs,
+    which have no float64, the NTK of near-duplicates is off there by up to 1.2e-5 (as measured on
+    CPUs). Behind a pool, points whose gap is rounding alone are taken to coincide.
 
     *Derivatives* of first and second order exist in both modes, in inputs and in hyperparameters
     (pass ``net`` itself as the argument). Where the NTK of a kinked activation has a cusp, at

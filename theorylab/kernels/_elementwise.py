@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -34,7 +35,7 @@ from theorylab.layers import Activation
 
 @rows_behind.register
 def _(layer: Activation, rows: Rows) -> Any:
-    rule = dual(layer)
+    rule = _dual(layer, rows.q.dtype)
     if isinstance(rule, Smooth):
         return _smooth_rows(rule, rows)
     gain = jnp.asarray(rule.gain, rows.q.dtype)
@@ -42,6 +43,18 @@ def _(layer: Activation, rows: Rows) -> Any:
     q = unit(gain / root**2 * rows.q)
     # Slopes a and b have E f'^2 = E f^2 / q: the bound of the NTK stays.
     return settled(rows, root * rows.scale, q, rows.tangent, gaussian=False)
+
+
+def _dual(layer: Activation, wide: Any) -> Homogeneous | Smooth:
+    """The dual, that of a homogeneous function from constants in the wide dtype.
+
+    What is formed of them is rounded once, where pairs use it; where covariances cancel in a pool,
+    the rounding of a square in float32 would show.
+    """
+    rule = dual(layer)
+    if isinstance(rule, Smooth):
+        return rule
+    return dual(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), layer))
 
 
 class SmoothRows(NamedTuple):
@@ -99,7 +112,7 @@ def _smooth_rows(rule: Smooth, rows: Rows) -> SmoothRows:
 
 @rule.register
 def _rule(layer: Activation, state: KernelState, ours: Any, theirs: Any) -> KernelState:
-    rule = dual(layer)
+    rule = _dual(layer, state.rows1.q.dtype)
     if isinstance(rule, Homogeneous):
         return _homogeneous(rule, state, ours, theirs)
     return _smooth(rule, state, ours, theirs)
@@ -167,8 +180,8 @@ def _activation_layout(layer: Activation, layout: Layout, path: str) -> Layout:
     single(layout, path)
     if not layout.gaussian:
         raise ValueError(
-            f"{path} needs a Gaussian input, that is an affine layer (Dense) directly under it "
-            "or under the branches that are summed into it"
+            f"{path} needs a Gaussian input, that is an affine layer (Dense, Conv) under it or "
+            "under the branches that are summed into it, with nothing but pools and norms between"
         )
     dual(layer)
     return dataclasses.replace(layout, gaussian=False)

@@ -18,10 +18,14 @@ from theorylab.kernels._shapes import Branches
 from theorylab.kernels._state import KernelState, Layout, Rows
 from theorylab.kernels.duals import Homogeneous, dual
 from theorylab.layers import (
+    Abs,
     Activation,
     AvgPool,
     Conv,
     Dense,
+    FanInConcat,
+    FanInProd,
+    FanInSum,
     FanOut,
     Flatten,
     GlobalAvgPool,
@@ -29,6 +33,7 @@ from theorylab.layers import (
     Layer,
     LayerNorm,
     Parallel,
+    Relu,
     Repeat,
     Serial,
     SumPool,
@@ -128,34 +133,52 @@ def _settle_repeat(layer: Repeat, need: Any) -> tuple[Layer, Any]:
     return Repeat(inner, layer.times), below
 
 
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """Whether a signal has been pooled, and whether its covariances are sure to be positive."""
+
+    pooled: bool = False
+    positive: bool = False
+
+
 def wide_pairs(layer: Layer) -> bool:
     """Whether pairs must be formed in the wide dtype for a kernel in the narrow one.
 
     A pool makes one covariance of many, and the gap behind it is a difference: known to ``eps`` of
     the variances below, of which a kinked activation above takes the root. Covariances below may
-    cancel, too, and leave a variance far smaller than theirs, but for those behind a
-    piecewise-linear activation, which are positive.
+    cancel, too, and leave a variance far smaller than theirs, but for those behind ``Relu`` and
+    ``Abs``, which are positive.
     """
-    pooled = positive = False
-    for one in _in_order(layer):
-        if isinstance(one, Activation):
-            positive = isinstance(dual(one), Homogeneous)
-            if pooled and positive:
-                return True
-        elif isinstance(one, POOLS):
-            if not positive:
-                return True
-            pooled = True
-    return False
+    return _passed(layer, _Seen())[1]
 
 
-def _in_order(layer: Layer) -> list[Layer]:
-    """The layers of a network from the inputs on; branches one after another, repeats twice."""
-    if isinstance(layer, Serial | Parallel):
-        return [one for inner in layer.layers for one in _in_order(inner)]
+def _passed(layer: Layer, seen: Any) -> tuple[Any, bool]:
+    """What is known behind a layer, branch by branch, and whether it asks for wide pairs."""
+    if isinstance(layer, Serial):
+        wide = False
+        for inner in layer.layers:
+            seen, asked = _passed(inner, seen)
+            wide = wide or asked
+        return seen, wide
+    if isinstance(layer, Parallel):
+        branches = seen if isinstance(seen, tuple) else (seen,) * len(layer.layers)
+        both = [_passed(inner, one) for inner, one in zip(layer.layers, branches, strict=True)]
+        return tuple(one for one, _ in both), any(wide for _, wide in both)
     if isinstance(layer, Repeat):
-        return 2 * _in_order(layer.layer)
-    return [layer]
+        seen, first = _passed(layer.layer, seen)
+        seen, second = _passed(layer.layer, seen)
+        return seen, first or second
+    if isinstance(layer, FanOut):
+        return (seen,) * layer.num, False
+    if isinstance(seen, tuple) and isinstance(layer, FanInSum | FanInProd | FanInConcat):
+        return _Seen(any(x.pooled for x in seen), all(x.positive for x in seen)), False
+    if isinstance(layer, POOLS):
+        return dataclasses.replace(seen, pooled=True), not seen.positive
+    if isinstance(layer, Activation):
+        kinked = isinstance(dual(layer), Homogeneous)
+        after = dataclasses.replace(seen, positive=isinstance(layer, Relu | Abs))
+        return after, kinked and seen.pooled
+    return seen, False
 
 
 def greatest(need: Any) -> Need:

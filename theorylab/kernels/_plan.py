@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from theorylab._numerics import wide_dtype
+from theorylab._numerics import floating, wide_dtype
 from theorylab.kernels._budget import Job, choose
 from theorylab.kernels._costs import (
     DENSE_ARRAYS,
@@ -120,7 +120,7 @@ def plan(
     ntk
         Whether the NTK is wanted.
     dtype
-        Of the inputs.
+        Of the inputs; what JAX makes of it is what counts: float64 only where 64-bit types are on.
     memory_limit
         In bytes. Tiles are shrunk until it leaves a quarter of the temporaries to spare.
 
@@ -154,8 +154,12 @@ def prepare(
     memory_limit: int | None,
 ) -> Prepared:
     """What :func:`plan` finds out, with the network rewritten for it."""
-    if memory_limit is not None and not isinstance(memory_limit, int | np.integer):
-        raise TypeError(f"memory_limit must be a whole number of bytes, got {memory_limit!r}")
+    if memory_limit is not None:
+        if isinstance(memory_limit, bool) or not isinstance(memory_limit, int | np.integer):
+            raise TypeError(f"memory_limit must be a whole number of bytes, got {memory_limit!r}")
+        if memory_limit < 1:
+            raise ValueError(f"memory_limit must be positive, got {memory_limit}")
+    dtype = floating("dtype", np.empty(0, dtype)).dtype
     symmetric = shape2 is None
     shape2 = shape1 if symmetric else shape2
     layouts = input_layouts(shape1, shape2, input_axes(net))

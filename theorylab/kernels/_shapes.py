@@ -73,7 +73,14 @@ class _Shape:
 
 def _named_shapes(name: str, shape: Any) -> list[tuple[str, tuple[int, ...]]]:
     if not isinstance(shape, tuple):
-        raise ValueError(f"{name} must have shape (n, d) or (n, *S, d), got {shape!r}")
+        raise ValueError(
+            f"{name} must have a tuple (n, d) or (n, *S, d) for its shape, got {shape!r}"
+        )
+    odd = [x for x in jax.tree.leaves(shape, is_leaf=is_shape) if not is_shape(x)]
+    if odd:
+        raise ValueError(
+            f"{name} must be made of tuples of whole numbers, got {odd[0]!r} in {shape}"
+        )
     named = leaves_with_names(name, jax.tree.map(_Shape, shape, is_leaf=is_shape))
     if not named:
         raise ValueError(f"{name}: no input given")
@@ -101,7 +108,10 @@ def _layouts(name: str, shape: Any, axes: Any) -> Any:
     rank = len(shape)
     for what, axis in (("batch", batch), ("channel", channel)):
         if axis is not None and not -rank <= axis < rank:
-            raise ValueError(f"{name} has no {what} axis {axis}: its shape is {tuple(shape)}")
+            raise ValueError(
+                f"{name} must have a {what} axis {axis}, where the network's first layer that has "
+                f"axes looks for it, got shape {tuple(shape)}"
+            )
     batch = (AXES[0] if batch is None else batch) % rank
     if channel is None:
         channel = rank - 1 if batch != rank - 1 else 0

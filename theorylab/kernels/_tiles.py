@@ -62,7 +62,7 @@ def tiled(job: Job, shape: tuple[int, int], tile: tuple[int, int]) -> Pairs:
     ]
 
     def part(side: Side, start: Array, size: int) -> Side:
-        return per_input(lambda a, axis: lax.dynamic_slice_in_dim(a, start, size, axis), side)
+        return per_input(lambda a, axis: _sliced(a, start, size, axis, job.dtype), side)
 
     def body(out: Any, pair: Array) -> tuple[Any, None]:
         i, j = pair[0] * tile[0], pair[1] * tile[1]
@@ -108,6 +108,20 @@ def _extended(a: Array, axis: int, more: int) -> Array:
     amounts = [(0, 0)] * a.ndim
     amounts[axis] = (0, more)
     return jnp.pad(a, amounts, mode="edge") if more else a
+
+
+def _sliced(a: Array, start: Array, size: int, axis: int, narrow: Any) -> Array:
+    """A slice, of a wide array made of those of its leading and trailing narrow parts.
+
+    That of a float64 array cannot be transposed where the caller has 64-bit types off. A float32
+    kernel needs no more than the 48 bits that both parts hold.
+    """
+    if a.dtype in (narrow, jnp.int32):
+        return lax.dynamic_slice_in_dim(a, start, size, axis)
+    head = a.astype(narrow)
+    tail = (a - head.astype(a.dtype)).astype(narrow)
+    parts = (lax.dynamic_slice_in_dim(v, start, size, axis).astype(a.dtype) for v in (head, tail))
+    return sum(parts, start=jnp.zeros((), a.dtype))
 
 
 def _written(out: Any, result: Any, at: tuple[Array, Array]) -> Any:

@@ -4,8 +4,8 @@ Row quantities are read out window by window, (F, n, *out) for ``F`` offsets, wi
 image. Pairs are summed over windows one spatial axis at a time. A convolution moves both positions
 of a pair together, since all channels share one filter; pooling moves each alone.
 
-All is made of slices and concatenations: in float64, gathers and paddings cannot be transposed
-where the caller has 64-bit types off.
+All is made of slices, concatenations and sums of windows: in float64, gathers and paddings cannot
+be transposed where the caller has 64-bit types off.
 """
 
 import math
