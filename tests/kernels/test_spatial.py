@@ -235,3 +235,18 @@ def test_the_batch_axis_of_branches_cannot_be_joined():
     net = tk.serial(tk.FanOut(2), branches, tk.FanInConcat(0))
     with pytest.raises(ValueError, match=r"net\[2\] FanInConcat: axis 0 is the batch axis"):
         net.plan(X.shape)
+
+
+def test_reverse_derivatives_at_near_duplicates_behind_a_pool_are_those_of_forward_mode():
+    """They are sums of terms as large as the inverse of the angle, which nearly cancel."""
+    conv = tk.Conv(4, (2,), W_std=1.25, b_std=0.25)
+    net = tk.serial(conv, tk.Relu(), tk.AvgPool((2,), (1,)), conv, tk.Relu(), tk.Flatten())
+    x = np.random.default_rng(1).normal(size=(3, 5, 2))
+    x[1] = x[0] + 1e-5 * x[2]
+
+    def entry(x):
+        return net.kernel(x).ntk[0, 1]
+
+    x = x.astype(np.float32)
+    reverse, forward = (np.asarray(mode(entry)(x)) for mode in (jax.grad, jax.jacfwd))
+    assert np.max(np.abs(reverse - forward)) < 1e-6 * np.max(np.abs(forward))

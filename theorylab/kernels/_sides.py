@@ -25,9 +25,14 @@ class Side(NamedTuple):
 
 def side_of(net: Layer, x: Any, layouts: Signal, own: bool, pairs: Any) -> Side:
     """Prepare inputs, for pairs of a dtype, and send their rows through the network."""
-    x = jax.tree.map(
-        lambda layout, a: jnp.moveaxis(a, layout.axes, (0, -1)), layouts, x, is_leaf=_is_layout
-    )
+
+    def canonical(layout: Layout, a: Array) -> Array:
+        # Widened once: the derivatives of all uses of an image are added up before they are
+        # rounded, since behind a pool they nearly cancel.
+        a = a.astype(pairs) if layout.spatial else a
+        return jnp.moveaxis(a, layout.axes, (0, -1))
+
+    x = jax.tree.map(canonical, layouts, x, is_leaf=_is_layout)
     prepared = _points(layouts, x, pairs, own=False)
     if not own:
         final, record = advance(net, _rows(prepared))
