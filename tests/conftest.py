@@ -40,6 +40,14 @@ def strict_promotion():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_end_with_their_module():
+    """A thousand compiled networks take gigabytes, and compiling beside them has crashed."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+
+
 # No network -------------------------------------------------------------------------------------
 
 

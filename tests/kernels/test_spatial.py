@@ -188,24 +188,17 @@ def test_images_behind_a_pool_have_no_angle_with_themselves():
     assert np.all(np.einsum("iipp->ip", gap) == 0)
 
 
-@pytest.mark.parametrize("head", ["smooth", "kinked"])
-def test_derivatives_of_wide_pairs_pass_through_tiles(head, monkeypatch):
-    conv = tk.Conv(4, (2,), W_std=1.3, b_std=0.2)
-    above = {"smooth": (tk.Erf(), tk.GlobalAvgPool()), "kinked": (tk.Relu(), tk.AvgPool((2,)))}
-    net = tk.serial(conv, *above[head], tk.Dense(3), tk.Relu(), tk.Flatten())
-    if head == "smooth":
-        net = tk.serial(conv, *above[head], tk.Dense(3))
-    x = np.random.default_rng(2).normal(size=(5, 4, 2)).astype(np.float32)
+def test_derivatives_of_wide_pairs_pass_through_tiles(monkeypatch):
+    net = tk.serial(tk.Conv(4, (1,), W_std=1.3, b_std=0.1), tk.Erf(), tk.GlobalAvgPool())
+    x = np.random.default_rng(2).normal(size=(3, 4, 2)).astype(np.float32)
 
-    def entry(x, net):
-        return net.kernel(x).ntk[0, 1] + net.kernel(x).nngp[3, 4]
+    def entry(x):
+        return net.kernel(x).ntk[0, 1]
 
-    whole = jax.grad(entry, argnums=(0, 1))(x, net)
+    whole = jax.grad(entry)(x)
     monkeypatch.setattr(_budget, "TILE", 8)
-    assert net.plan(x.shape).tile[0] < 5
-    tiled = jax.grad(entry, argnums=(0, 1))(x, net)
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(tiled), strict=True):
-        assert np.allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert net.plan(x.shape).tile[0] < 3
+    assert np.allclose(jax.grad(entry)(x), whole, rtol=1e-5, atol=1e-7)
 
 
 MIXED = tk.serial(tk.Conv(4, (1, 1), W_std=0.0625), tk.Relu(), tk.Conv(4, (1, 1), W_std=0.5))
