@@ -1,7 +1,7 @@
 """Tiles: as large as pays, small enough for a memory limit.
 
 The memory of a program is that of its inputs and outputs, which is known, and that of its
-temporaries, predicted by ``_costs``. A limit leaves a quarter of the latter to spare.
+temporaries, predicted by ``_costs``. A limit leaves half of the latter to spare.
 """
 
 import math
@@ -12,7 +12,7 @@ from theorylab.kernels._costs import TILED_ARRAYS, Sizes
 TILE = 500  # rows and columns of a tile: its arrays, 1 MB in float32, stay in a core's cache
 SMALLEST_TILE = 16
 UNEVEN = 1.1  # tiles that do not divide the kernel have it copied out of a larger one
-SAFETY = 1.25  # what a limit allows for temporaries beyond their prediction
+SAFETY = 1.5  # what a limit allows for temporaries beyond their prediction
 
 
 class Job(NamedTuple):
@@ -26,8 +26,8 @@ class Job(NamedTuple):
         Bytes of numbers.
     features
         Numbers in an input.
-    record, scratch
-        Bytes for each input: of all records, and of the largest of what they are made of.
+    record
+        Bytes for each input of all records.
     pair
         Bytes for each pair of inputs in a tile.
     kept, out
@@ -40,7 +40,6 @@ class Job(NamedTuple):
     sizes: Sizes
     features: int
     record: int
-    scratch: int
     pair: float
     kept: int
     out: int
@@ -104,7 +103,7 @@ def _bytes(job: Job, tile: tuple[int, ...]) -> tuple[int, int]:
     several = any(t < n for n, t in zip(job.counts, tile, strict=True))
     outputs = math.prod(job.counts) * job.out * sizes.kernel * kernels
     inputs = sum(counts) * job.features * sizes.kernel
-    rows = padded * (job.record + job.scratch + job.features * sizes.kernel)
+    rows = padded * (job.record + job.features * sizes.kernel)
     pairs = job.pair * (0.5 + 0.25 * kernels)
     if any(n % t for n, t in zip(job.counts, tile, strict=True)):
         edges = (math.ceil(n / t) * t for n, t in zip(job.counts, tile, strict=True))

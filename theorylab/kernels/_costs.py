@@ -29,7 +29,8 @@ from theorylab.layers import (
 DENSE_ARRAYS = 3.5
 WINDOWED_ARRAYS = {False: 6.5, True: 10.5}  # equal positions, all pairs of positions
 WIDE_ACTIVATION_ARRAYS = 11.0  # in the wide dtype: formed in it, whatever the kernel's is
-TILED_ARRAYS = 2.0  # a finished tile and its transpose, where there are several
+INPUT_ARRAYS = 4  # squared differences of channels, in the wide dtype
+TILED_ARRAYS = 1.25  # a finished tile and its transpose, where there are several
 
 # Operations per number held: multiplications, additions and a polynomial's steps count one each.
 _FLOPS: dict[Any, int] = {
@@ -96,11 +97,9 @@ def record_bytes(layer: Layer, before: list[Layout], after: Layout, sizes: Sizes
     return total
 
 
-def scratch_bytes(layer: Layer, after: Layout, sizes: Sizes) -> int:
-    """Bytes that forming a layer's record takes for each input, beside the record."""
-    if not isinstance(layer, Conv):
-        return 0
-    return math.prod(layer.filter_shape) * after.positions * sizes.wide
+def input_bytes(layout: Layout, sizes: Sizes) -> int:
+    """Bytes alive at once for each pair of images where their gap is added up over channels."""
+    return pairs_of_positions(layout) * min(layout.width, INPUT_ARRAYS) * sizes.wide
 
 
 def pair_bytes(layer: Layer, before: list[Layout], after: Layout, sizes: Sizes) -> float:

@@ -16,11 +16,11 @@ from theorylab.kernels._budget import Job, choose
 from theorylab.kernels._costs import (
     DENSE_ARRAYS,
     Sizes,
+    input_bytes,
     layer_flops,
     pair_bytes,
     pairs_of_positions,
     record_bytes,
-    scratch_bytes,
 )
 from theorylab.kernels._needs import Need, greatest, input_axes, settle, wide_pairs
 from theorylab.kernels._propagate import Signal, layer_path, layout_after
@@ -122,7 +122,7 @@ def plan(
     dtype
         Of the inputs; what JAX makes of it is what counts: float64 only where 64-bit types are on.
     memory_limit
-        In bytes. Tiles are shrunk until it leaves a quarter of the temporaries to spare.
+        In bytes. Tiles are shrunk until it leaves half of the temporaries to spare.
 
     Returns
     -------
@@ -175,6 +175,8 @@ def prepare(
     walk = _walk(settled, layouts, "net", ntk, sizes)
     end = layout_after(settled, layouts, "net")
     first = [pairs_of_positions(layout) for layout in _leaves(layouts)]
+    images = [layout for layout in _leaves(layouts) if layout.spatial]
+    gaps = [input_bytes(layout, sizes) for layout in images]
     job = Job(
         counts=counts,
         symmetric=symmetric,
@@ -182,8 +184,7 @@ def prepare(
         sizes=sizes,
         features=sum(layout.width * layout.positions for layout in _leaves(layouts)),
         record=sum(one.record for one in walk),
-        scratch=max([one.scratch for one in walk], default=0),
-        pair=max([one.pair for one in walk], default=DENSE_ARRAYS * sizes.pairs * max(first)),
+        pair=max([DENSE_ARRAYS * sizes.pairs * max(first), *gaps, *(one.pair for one in walk)]),
         kept=max(first + [one.plan.positions for one in walk]),
         out=end.positions**2,
     )
@@ -192,8 +193,8 @@ def prepare(
     count = tiles[0] * (tiles[0] + 1) // 2 if symmetric else tiles[0] * tiles[1]
     pairs = count * tile[0] * tile[1]
     layers = tuple(one.plan._replace(flops=one.plan.flops * pairs) for one in walk)
-    gaps = sum(3 * layout.width * n for layout, n in zip(_leaves(layouts), first, strict=True))
-    cost = Plan(peak, gaps * pairs + sum(layer.flops for layer in layers), tile, layers)
+    inputs = sum(3 * layout.width * n for layout, n in zip(_leaves(layouts), first, strict=True))
+    cost = Plan(peak, inputs * pairs + sum(layer.flops for layer in layers), tile, layers)
     return Prepared(settled, layouts, own, wide, counts, cost)
 
 
@@ -221,7 +222,6 @@ class _Walked(NamedTuple):
 
     plan: LayerPlan
     record: int
-    scratch: int
     pair: float
 
 
@@ -251,7 +251,6 @@ def _walk(layer: Layer, layout: Signal, path: str, ntk: bool, sizes: Sizes) -> l
         _Walked(
             LayerPlan(path, after.width, held, layer_flops(layer, held, ntk)),
             record_bytes(layer, before, after, sizes),
-            scratch_bytes(layer, after, sizes),
             pair_bytes(layer, before, after, sizes),
         )
     ]
