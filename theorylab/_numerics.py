@@ -180,8 +180,8 @@ def arccosine_pair(c: Array) -> tuple[Array, Array]:
     v = jnp.where(near, c, 2 - c)
     eps = float(jnp.finfo(dtype).eps)
     live = jnp.logical_not(v <= 16 * eps**2)  # the guard of the rule below; see safe_sqrt
-    # Below the guard a chord of the root, off by at most 1.5 eps: a second root, formed for every
-    # entry, would cost as much as all the rest. Filled next to the guard, as in safe_sqrt.
+    # Below the guard a chord of the root, off by at most 1.5 eps: a second root would be
+    # one more pass over all pairs. Filled next to the guard, as in safe_sqrt.
     chord = jax.lax.stop_gradient(v * (2 / (math.sqrt(32) * eps)))
     root = jnp.where(live, jnp.sqrt(jnp.where(live, 2 * v, 32 * eps**2)), chord)
     x = 2 * v - 1

@@ -1,8 +1,8 @@
 """What a kernel costs, layer by layer, as predicted before anything is traced.
 
-Memory is counted in arrays of the size of a tile, ``PAIR_ARRAYS`` of which are alive at once in the
-compiled program, and in the records that the rows of all inputs leave for the pairs. The numbers of
-arrays were read off the compiler's own memory analysis, on CPUs, of networks of one kind of layer;
+Memory is counted in arrays of the size of a tile, some of which are alive at once in the compiled
+program, and in the records that the rows of all inputs leave for the pairs. The numbers of
+arrays were read off the compiler's memory analysis, on CPUs, of networks of one kind of layer;
 on the architectures of ``tests/kernels/test_plan.py`` the sum is within 1.5 times of it.
 """
 

@@ -21,8 +21,9 @@ processes", 2019, section 3.2.
 Differs from the paper:
 
 1. Written in gaps; windows, strides and padding of any kind.
-2. ``NOISE`` = 4: a sum of :math:`F^2` covariances is rounded to about ``F eps`` of its size; gaps
-   of equal images were seen up to half of the bound.
+2. ``NOISE`` = 32, in float64: tiles hold 48 bits of the rows of wide pairs, 16 ``eps``; gaps of
+   equal images without tiles were up to 1.3 ``eps`` of their terms, for 4 to 256 positions
+   (measured). Points closer than 2e-7 are taken to coincide, for 5e-8 of the NTK above.
 """
 
 import dataclasses
@@ -55,7 +56,7 @@ from theorylab.kernels._windows import (
 )
 from theorylab.layers import AvgPool, GlobalAvgPool, GlobalSumPool, SumPool
 
-NOISE = 4
+NOISE = 32
 
 
 class PoolRows(NamedTuple):
@@ -132,7 +133,7 @@ def _rule(layer: Any, state: KernelState, ours: PoolRows, theirs: PoolRows) -> K
     crossed = (outer(after, ours.a, theirs.r) + outer(after, ours.r, theirs.a)) / 2
     covariance = crossed - share * _pair_sums(sums, state, state.gap, ours.share, theirs.share)
     halves = after.column(ours.after.q / 2) + after.line(theirs.after.q / 2)
-    gap = _without_noise(sums, state, halves - covariance, halves + crossed).astype(dtype)
+    gap = _without_noise(halves - covariance, halves + crossed).astype(dtype)
     ntk = state.ntk
     if ntk is not None:
         kept, _ = ntk_factors(state, ours.after, theirs.after)
@@ -140,14 +141,13 @@ def _rule(layer: Any, state: KernelState, ours: PoolRows, theirs: PoolRows) -> K
     return dataclasses.replace(after, gap=gap, ntk=ntk)
 
 
-def _without_noise(sums: _Sums, state: KernelState, gap: Array, size: Array) -> Array:
+def _without_noise(gap: Array, size: Array) -> Array:
     """Exactly 0 where rounding alone is left of terms of a size: there points coincide.
 
     An activation above would take a root of that noise, and its derivative be the inverse of the
     root. Derivatives pass.
     """
-    positions = state.layout.positions if sums.where is None else count(sums.where)
-    noise = NOISE * positions * float(jnp.finfo(gap.dtype).eps) * lax.stop_gradient(size)
+    noise = NOISE * float(jnp.finfo(gap.dtype).eps) * lax.stop_gradient(size)
     return jnp.where(gap <= noise, gap - lax.stop_gradient(gap), gap)
 
 
