@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convolutions, import_time, kernels
+from benchmarks import convolutions, empirical, import_time, kernels
 from benchmarks._report import publish
 
 BENCHMARKS: dict[str, Callable[[], Path]] = {
     "kernels": kernels.main,
     "convolutions": convolutions.main,
+    "empirical": empirical.main,
     "import_time": import_time.main,
 }
 

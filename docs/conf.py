@@ -87,4 +87,5 @@ GENERATED.mkdir(exist_ok=True)
 for _room in ROOMS:
     write_room(_room)
 write_benchmarks()
-shutil.copy(ROOT / "notebooks" / "tour.py", GENERATED / "tour.py")
+for notebook in ("tour.py", "your_network.py"):
+    shutil.copy(ROOT / "notebooks" / notebook, GENERATED / notebook)

@@ -7,7 +7,7 @@ import pytest
 
 from theorylab import empirical
 
-METHODS = ("jacobian", "vector_product")
+METHODS = ("jacobian", "vector_product", "structured")
 N1, N2, D = 5, 3, 4
 
 
@@ -166,30 +166,26 @@ def test_the_second_call_compiles_nothing_and_an_unhashable_function_works():
     np.testing.assert_array_equal(empirical.ntk(Unhashable(), params, x1), first)
 
 
-def test_auto_chooses_products_for_many_outputs_and_jacobians_for_shared_weights():
-    from theorylab.empirical._axes import Axes
-    from theorylab.empirical._cost import choose
+def test_auto_chooses_by_predicted_cost_and_every_choice_is_one_of_the_three():
+    def wide(params, x):
+        return jnp.tanh(x @ params[0]) @ params[1]
 
-    def dense(floats, x):
-        return [jnp.tanh(x @ floats[0]) @ floats[1]]
+    def unrecognised(params, x):
+        w = jnp.sort(params[0], axis=0)  # its gradient is a gather, which is not walked through
+        return jnp.tanh(x @ w) @ jnp.sort(params[1], axis=0)
 
-    def shared(floats, x):
-        return [jnp.stack([jnp.tanh(x * floats[0][i % 3]).sum() for i in range(3)]).sum()[None]]
-
-    weights = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((784, 512), (512, 10))]
-    x = jax.ShapeDtypeStruct((64, 784), jnp.float32)
-    full = [Axes((10,), (False,), (False,))]
-    assert (
-        choose("auto", *_args(dense, weights, x), full, 64, None, None).method == "vector_product"
-    )
-    few = [jax.ShapeDtypeStruct((3,), jnp.float32)]
-    traced = [Axes((1,), (True,), (False,))]
-    assert choose("auto", *_args(shared, few, x), traced, 64, None, None).method == "jacobian"
-
-
-def _args(f, weights, x):
-    example = jnp.zeros(x.shape, x.dtype)
-    return f, [jnp.zeros(w.shape, w.dtype) for w in weights], example
+    shapes = ((30, 50), (50, 10))
+    weights = [np.ones(shape, np.float32) for shape in shapes]
+    x = np.ones((16, 30), np.float32)
+    assert empirical.explain(wide, weights, x, trace_axes=()).method == "structured"
+    costs = {}
+    for method in METHODS:
+        info = empirical.explain(unrecognised, weights, x, trace_axes=(), method=method)
+        assert info.method == method
+        costs[method] = info.flops
+    chosen = empirical.explain(unrecognised, weights, x, trace_axes=())
+    assert chosen.method == min(costs, key=costs.get)
+    assert chosen.flops == min(costs.values())
 
 
 def test_nan_parameters_give_nan():
@@ -202,12 +198,26 @@ def test_nan_parameters_give_nan():
 PARAMS, X1, X2 = problem(np.float32)
 MISTAKES = [
     (
-        {"method": "structured"},
+        {"method": "forward"},
         ValueError,
-        "one of 'auto', 'jacobian', 'vector_product', got 'struct",
+        "one of 'auto', 'structured', 'jacobian', 'vector_product', got 'forward'",
     ),
     ({"batch_size": 0}, ValueError, "batch_size must be a positive whole number or None, got 0"),
     ({"batch_size": 1.5}, ValueError, "batch_size must be .* got 1.5"),
+    (
+        {"batch_axis": 1},
+        ValueError,
+        "batch_axis must be 0, or None where examples .* got 1",
+    ),
+    ({"batch_axis": False}, ValueError, "batch_axis must be 0, or None"),
+    (
+        {"batch_axis": None, "batch_size": 2},
+        ValueError,
+        "batch_size must be None where batch_axis is",
+    ),
+    ({"f": lambda p, x: mlp(p, x)[:, : len(x)]}, ValueError, "the same shape for every example"),
+    ({"params": {"w": np.arange(4)}}, ValueError, "params must hold at least one floating-point"),
+    ({"unhashable": {1, 2}}, TypeError, r"kwargs\['unhashable'\] must be an array or hashable"),
     ({"trace_axes": (0,)}, ValueError, "trace_axes: axis 0 is the batch axis"),
     ({"trace_axes": (-3,)}, ValueError, "trace_axes: axis -3 is the batch axis"),
     ({"diagonal_axes": (3,)}, ValueError, "diagonal_axes: axis 3 does not exist"),
@@ -244,6 +254,8 @@ def test_mistakes_are_named(change, error, message):
     arguments = {"f": mlp, "params": PARAMS, "x1": X1, "x2": X2, **change}
     with pytest.raises(error, match=message):
         empirical.ntk(**arguments)
-    if not {"method", "batch_size"} & set(change):
+    with pytest.raises(error, match=message):
+        empirical.explain(**arguments)
+    if not {"method", "batch_size", "batch_axis"} & set(change):
         with pytest.raises(error, match=message):
             empirical.nngp(**arguments)

@@ -19,7 +19,7 @@ import numpy as np
 from theorylab._numerics import HIGHEST
 from theorylab._tree import leaves_with_names
 
-_ROW, _COLUMN, _PARAMETER = 0, 1, 2
+ROW, COLUMN, _PARAMETER = 0, 1, 2
 
 
 class Axes(NamedTuple):
@@ -114,10 +114,10 @@ def contract_jacobians(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.A
     row, column, kernel = axes.labels
     return jnp.einsum(
         rows,
-        [_ROW, *row, _PARAMETER],
+        [ROW, *row, _PARAMETER],
         columns,
-        [_COLUMN, *column, _PARAMETER],
-        [_ROW, _COLUMN, *kernel],
+        [COLUMN, *column, _PARAMETER],
+        [ROW, COLUMN, *kernel],
         precision=HIGHEST,
     )
 
@@ -127,10 +127,10 @@ def contract_outputs(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.Arr
     row, column, kernel = axes.labels
     product = jnp.einsum(
         rows,
-        [_ROW, *row],
+        [ROW, *row],
         columns,
-        [_COLUMN, *column],
-        [_ROW, _COLUMN, *kernel],
+        [COLUMN, *column],
+        [ROW, COLUMN, *kernel],
         precision=HIGHEST,
     )
     return product / axes.traced_size
@@ -139,9 +139,7 @@ def contract_outputs(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.Arr
 def reduce_full(full: jax.Array, axes: Axes) -> jax.Array:
     """From (n2, *o', n1, *o), all pairs, to the kept axes, not yet divided."""
     row, column, kernel = axes.labels
-    return jnp.einsum(
-        full, [_COLUMN, *column, _ROW, *row], [_ROW, _COLUMN, *kernel], precision=HIGHEST
-    )
+    return jnp.einsum(full, [COLUMN, *column, ROW, *row], [ROW, COLUMN, *kernel], precision=HIGHEST)
 
 
 def transposed(block: jax.Array, axes: Axes) -> jax.Array:

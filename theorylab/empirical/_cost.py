@@ -6,7 +6,9 @@ of F operations per example and N pairs of examples to combine:
 - Jacobian contraction: :math:`F (1 + 2 O) + \beta P O` for each prepared example,
   :math:`2 P O_t O_k N`;
 - NTK-vector products: :math:`F (1 + 2 O) + \beta P O` for each column of each tile of rows,
-  :math:`2 F O N`.
+  :math:`2 F O N`;
+- structured derivatives: the backward pass without the products that are kept apart, and what
+  ``_contract`` finds for those.
 
 Differs from the paper / reference:
   1. Novak et al. (2022), table 1, give orders of growth; here the forward pass is counted in its
@@ -18,130 +20,206 @@ Differs from the paper / reference:
   3. BUDGET = 512 MiB: two tiles of Jacobians, the linearised pass of one tile, or the vectors
      pulled back together should each stay inside it. ROWS = 128: fewer rows than that serve matrix
      products badly, more would forgo the symmetry.
+  4. SIGNALS = 3: so many backpropagated signals of the largest layer are alive at a time.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from theorylab.empirical._axes import Axes
+from theorylab.empirical._contract import ENTRY_PRICE
+from theorylab.empirical._forms import Form, Read, held_entries, pairs_cost
+from theorylab.empirical._jaxpr import Convolution, Dot, Program, Step, traced
 from theorylab.empirical._methods import Example
+from theorylab.empirical._terms import COTANGENT, X
 
 BUDGET = 512 * 2**20
 BYTE_PRICE = 40
 ROWS = 128
+SIGNALS = 3
 
 
 class Choice(NamedTuple):
-    """A method, its tile (examples), vectors pulled back at a time, predicted operations."""
+    """A method, its tile (examples), vectors pulled back at a time, and what is predicted.
+
+    ``kept`` says of each leaf of each output whether the operands of its gradient are kept; empty
+    but for structured derivatives.
+    """
 
     method: str
     tile: int
     pulled: int
     flops: float
-
-
-class Work(NamedTuple):
-    """Operations, and bytes of all intermediate results, of one example's forward pass."""
-
-    flops: float
     bytes: float
+    kept: tuple[tuple[bool, ...], ...] = ()
 
 
-def choose(
-    method: str,
-    g: Example,
-    floats: Any,
-    x: Any,
-    axes: list[Axes],
-    n1: int,
-    n2: int | None,
-    batch_size: int | None,
-) -> Choice:
-    """Choose the cheapest method by predicted operations, or size the one asked for."""
-    forward = count(g, floats, jax.tree.map(lambda a: a[0], x))
-    sizes = [math.prod(leaf.shape) for leaf in floats]
-    itemsize = max(np.dtype(leaf.dtype).itemsize for leaf in floats)
-    parameters = sum(sizes)
-    outputs = sum(out.outputs for out in axes)
-    symmetric = n2 is None
-    columns = n1 if n2 is None else n2
-    pairs = n1 * columns
+class Job(NamedTuple):
+    """What is to be computed, in shapes: n2 None where the columns are the rows."""
 
-    def fitted(bytes_each: float, most: int) -> int:
-        if batch_size is not None:
-            return batch_size
+    floats: list[Any]
+    axes: list[Axes]
+    n1: int
+    n2: int | None
+    batch_size: int | None
+    whole: bool
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.n1 if self.n2 is None else self.n2
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a parameter."""
+        return max(np.dtype(leaf.dtype).itemsize for leaf in self.floats)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of what is differentiated at once."""
+        return sum(out.outputs for out in self.axes) * (self.n1 if self.whole else 1)
+
+    def visits(self, tile: int) -> tuple[float, float]:
+        """Examples prepared, and pairs of examples combined."""
+        n1, columns = self.n1, self.columns
+        if self.whole:
+            return (1 if self.n2 is None else 2), n1 * columns
+        rounds = -(-n1 // tile)
+        if self.n2 is not None:
+            return n1 + columns * (rounds if columns > tile else 1), n1 * columns
+        return n1 * (1 + rounds // 2), n1 * n1 * (1 + rounds // 2) / rounds
+
+    def fitted(self, bytes_each: float, most: int) -> int:
+        """The tile that fits, of examples that take so much each."""
+        if self.whole:
+            return max(self.n1, self.columns)
+        if self.batch_size is not None:
+            return self.batch_size
         return int(np.clip(BUDGET / max(bytes_each, 1), 1, most))
 
-    def visits(tile: int) -> tuple[float, float]:
-        """Examples prepared as columns, and pairs of examples combined."""
-        rounds = -(-n1 // tile)
-        if not symmetric:
-            return (columns * (rounds if columns > tile else 1), pairs)
-        return (n1 * (rounds // 2), pairs * (1 + rounds // 2) / rounds)
 
-    backward = forward.flops * (1 + 2 * outputs)
-    size = parameters * outputs
-    tile = fitted(2 * itemsize * size, max(n1, columns))
-    prepared, combined = visits(tile)
-    per_pair = 2 * parameters * sum(out.traced_size * out.kept for out in axes)
-    flops = (n1 + prepared) * (backward + BYTE_PRICE * itemsize * size) + combined * per_pair
-    jacobian = Choice("jacobian", tile, 1, flops)
+def choose(method: str, g: Example, job: Job, x: Any, reads: list[Read] | None) -> Choice:
+    """Choose the cheapest method by predicted operations, or size the one asked for.
 
-    most = min(n1, ROWS) if symmetric else max(n1, columns)
-    tile = fitted(forward.bytes * (1 + outputs), most)
-    combined = visits(tile)[1]
-    pulls = combined / min(tile, n1)
-    flops = pulls * (backward + BYTE_PRICE * itemsize * size)
-    flops += 2 * forward.flops * (n1 + combined * outputs)
-    pulled = int(np.clip(BUDGET / max(itemsize * parameters, 1), 1, max(outputs, 1)))
-    vector = Choice("vector_product", tile, pulled, flops)
-
-    choices = {c.method: c for c in (jacobian, vector)}
-    return choices[method] if method != "auto" else min(choices.values(), key=lambda c: c.flops)
+    ``x`` is what ``g`` takes, in shapes; ``reads`` are needed for structured derivatives.
+    """
+    forward = traced(g, (job.floats, x))
+    choices = []
+    if method in ("auto", "jacobian"):
+        choices.append(_jacobian(forward, job))
+    if method in ("auto", "vector_product"):
+        choices.append(_vector_product(forward, job))
+    if method in ("auto", "structured"):
+        assert reads is not None
+        choices.append(_structured(reads, job))
+    return min(choices, key=lambda choice: choice.flops)
 
 
-def count(g: Callable[..., Any], *args: Any) -> Work:
-    """Operations and intermediate bytes of ``g(*args)``, from its jaxpr."""
-    return _jaxpr(jax.make_jaxpr(g)(*args).jaxpr)
+def _jacobian(forward: Program, job: Job) -> Choice:
+    size = sum(math.prod(leaf.shape) for leaf in job.floats) * job.outputs
+    tile = job.fitted(2 * job.itemsize * size, max(job.n1, job.columns))
+    prepared, combined = job.visits(tile)
+    each = operations(forward) * (1 + 2 * job.outputs) + BYTE_PRICE * job.itemsize * size
+    parameters = sum(math.prod(leaf.shape) for leaf in job.floats)
+    per_pair = 2 * parameters * sum(out.traced_size * out.kept for out in job.axes)
+    held = 2 * (1 if job.whole else tile) * job.itemsize * size
+    return Choice("jacobian", tile, 1, prepared * each + combined * per_pair, held)
 
 
-def _jaxpr(jaxpr: Any) -> Work:
-    flops = stored = 0.0
-    for equation in jaxpr.eqns:
-        inner = [_jaxpr(sub) for value in equation.params.values() for sub in _subjaxprs(value)]
-        repeats = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        if inner:
-            flops += repeats * sum(work.flops for work in inner)
-            stored += repeats * sum(work.bytes for work in inner)
-            continue
-        out = [v.aval for v in equation.outvars if hasattr(v.aval, "shape")]
-        flops += _operations(equation, out)
-        stored += sum(math.prod(a.shape) * getattr(a.dtype, "itemsize", 4) for a in out)
-    return Work(flops, stored)
+def _vector_product(forward: Program, job: Job) -> Choice:
+    parameters = sum(math.prod(leaf.shape) for leaf in job.floats)
+    outputs, flops = job.outputs, operations(forward)
+    each = sum(forward.size(v) for step in forward.steps for v in step.outs) * (1 + outputs)
+    most = min(job.n1, ROWS) if job.n2 is None else max(job.n1, job.columns)
+    tile = job.fitted(each, most)
+    combined = job.visits(tile)[1]
+    pulls = 1 if job.whole else combined / min(tile, job.n1)
+    total = pulls * (flops * (1 + 2 * outputs) + BYTE_PRICE * job.itemsize * parameters * outputs)
+    rows, pushed = (1, outputs) if job.whole else (job.n1, combined * outputs)
+    total += 2 * flops * (rows + pushed)
+    pulled = int(np.clip(BUDGET / max(job.itemsize * parameters, 1), 1, max(outputs, 1)))
+    held = each * (1 if job.whole else tile) + job.itemsize * parameters * min(pulled, outputs)
+    return Choice("vector_product", tile, pulled, total, held)
 
 
-def _subjaxprs(value: Any) -> list[Any]:
-    if hasattr(value, "eqns"):
-        return [value]
-    if hasattr(value, "jaxpr"):
-        return _subjaxprs(value.jaxpr)
-    if isinstance(value, tuple | list):
-        return [sub for item in value for sub in _subjaxprs(item)]
-    return []
+def _structured(reads: list[Read], job: Job) -> Choice:
+    most = max(job.n1, job.columns)
+    tile = most if job.whole or job.batch_size is None else min(job.batch_size, most)
+    while True:
+        choice = _with_tile(reads, job, tile)
+        if job.whole or job.batch_size is not None or choice.bytes <= BUDGET or tile == 1:
+            return choice
+        tile = -(-tile // 2)
 
 
-def _operations(equation: Any, out: list[Any]) -> float:
-    entries = sum(math.prod(a.shape) for a in out)
-    if equation.primitive.name == "dot_general":
-        (contracted, _), _ = equation.params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return 2.0 * entries * math.prod(left[axis] for axis in contracted)
-    if equation.primitive.name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
-        out_channels = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-        return 2.0 * entries * math.prod(kernel) / out_channels
-    return float(entries)
+def _with_tile(reads: list[Read], job: Job, tile: int) -> Choice:
+    prepared, combined = job.visits(tile)
+    total, held, largest, alive = 0.0, 0.0, 0.0, 0.0
+    kept = []
+    for read in reads:
+        chosen = []
+        for leaf in read.leaves:
+            priced = []
+            for form in (leaf.formed, leaf.kept):
+                if form is None:
+                    continue
+                entries = held_entries(read, form)
+                cost = pairs_cost(read, form, tile)
+                each = form.per_example.flops + ENTRY_PRICE * entries / (tile if job.whole else 1)
+                flops = prepared * each + combined / tile**2 * cost.priced
+                priced.append((flops, form, entries, cost))
+            flops, form, entries, cost = min(priced, key=lambda entry: entry[0])
+            chosen.append(form)
+            total += flops
+            held += entries * job.itemsize
+            largest = max(largest, cost.largest * job.itemsize)
+        kept.append(
+            tuple(form is leaf.kept for form, leaf in zip(chosen, read.leaves, strict=True))
+        )
+        flops, bytes_each = _pass(read, chosen, job)
+        total += prepared * flops
+        alive = max(alive, bytes_each)
+    examples = 1 if job.whole else tile
+    memory = 2 * tile * held + examples * alive + largest
+    return Choice("structured", tile, 1, total, memory, tuple(kept))
+
+
+def _pass(read: Read, forms: list[Form], job: Job) -> tuple[float, float]:
+    """Operations and live bytes of the backward pass of one example, kept products left out."""
+    program = read.program
+    outputs = read.axes.outputs * (job.n1 if job.whole else 1)
+    wanted = {v for f in forms for term in f.terms for group in term for v, _ in group.factors}
+    flops = signals = stored = 0.0
+    for step in program.needed(wanted):
+        if program.depends[step.outs[0]] & COTANGENT:
+            flops += outputs * step_operations(program, step)
+            signals = max([signals, *(program.size(v) for v in step.outs)])
+        else:
+            flops += step_operations(program, step)
+            stored += sum(program.size(v) for v in step.outs if program.depends[v] & X)
+    formed = sum(form.per_example.flops for form in forms)
+    return max(flops - formed, 0.0), stored + SIGNALS * outputs * signals
+
+
+def operations(program: Program) -> float:
+    """Operations of one evaluation."""
+    return sum(step_operations(program, step) for step in program.steps)
+
+
+def step_operations(program: Program, step: Step) -> float:
+    """Two for each multiply-add of a product or convolution, else one for each entry made."""
+    if step.name == "scan":
+        loop = program.loop_of(step)
+        return loop.length * operations(loop.body)
+    if step.inner:
+        return sum(operations(inner) for inner in step.inner)
+    out = float(sum(math.prod(getattr(program.shapes[v], "shape", ())) for v in step.outs))
+    if isinstance(step.details, Dot):
+        left = program.shapes[step.ins[0]].shape
+        return 2 * out * math.prod(left[axis] for axis, _ in step.details.contracted)
+    if isinstance(step.details, Convolution):
+        right = program.shapes[step.ins[1]].shape
+        return 2 * out * math.prod(right) / right[step.details.right[0]]
+    return out

@@ -1,4 +1,4 @@
-"""The user's function ``f(params, x)``, checked and brought to the form that kernels need.
+"""The user's function ``f(params, x, **kwargs)``, checked and brought to the form kernels need.
 
 Differs from the paper / reference:
   1. No paper. Leaves of ``params`` that are not floating point (counters, random keys) are held
@@ -15,13 +15,35 @@ import numpy as np
 from theorylab._tree import leaves_with_names
 
 Tree = Any
+_ARRAY = object()  # stands for an array among keyword arguments
 
 
 class Split(NamedTuple):
-    """A pytree of parameters, taken apart: ``floats`` are differentiated, ``fixed`` are not."""
+    """What a call of ``f`` takes beside inputs: only ``floats`` are differentiated.
+
+    ``fixed`` are the other leaves of the parameters, ``options`` the arrays in keyword arguments.
+    """
 
     floats: list[jax.Array]
     fixed: list[Any]
+    options: list[Any]
+
+
+class Keywords(NamedTuple):
+    """How to put keyword arguments together again; hashable.
+
+    ``plain`` are the leaves that are no arrays, None in the place of those that are.
+    """
+
+    treedef: Any
+    plain: tuple[Any, ...]
+    is_array: tuple[bool, ...]
+
+    def join(self, options: list[Any]) -> dict[str, Any]:
+        """Rebuild the keyword arguments from their arrays."""
+        arrays = iter(options)
+        leaves = zip(self.is_array, self.plain, strict=True)
+        return self.treedef.unflatten([next(arrays) if own else value for own, value in leaves])
 
 
 class Structure(NamedTuple):
@@ -29,11 +51,16 @@ class Structure(NamedTuple):
 
     treedef: Any
     is_float: tuple[bool, ...]
+    keywords: Keywords
 
     def join(self, split: Split) -> Tree:
-        """Rebuild the pytree that was split."""
+        """Rebuild the pytree of parameters."""
         floats, fixed = iter(split.floats), iter(split.fixed)
         return self.treedef.unflatten([next(floats if own else fixed) for own in self.is_float])
+
+    def call(self, f: Callable[..., Tree], split: Split, x: Tree) -> Tree:
+        """``f(params, x, **kwargs)``, half precision widened in its results."""
+        return widened(f(self.join(split), x, **self.keywords.join(split.options)))
 
 
 class Opaque:
@@ -46,7 +73,7 @@ class Opaque:
         return self.f(*args, **kwargs)
 
 
-def hashable(f: Any) -> Callable[[Tree, Tree], Tree]:
+def hashable(f: Any) -> Callable[..., Tree]:
     """``f`` itself where it can be hashed, which lets compiled code be found again."""
     if not callable(f):
         raise TypeError(f"f must be a function f(params, x), got {type(f).__name__}")
@@ -57,8 +84,11 @@ def hashable(f: Any) -> Callable[[Tree, Tree], Tree]:
     return f
 
 
-def split_params(params: Tree) -> tuple[Split, Structure]:
-    """Separate the floating leaves, widened from half precision, from all others."""
+def split_params(params: Tree, kwargs: dict[str, Any] | None = None) -> tuple[Split, Structure]:
+    """Separate the floating leaves, widened from half precision, from all others.
+
+    Of keyword arguments arrays are traced, anything else is part of the function (``train=False``).
+    """
     named = leaves_with_names("params", params)
     floats: list[jax.Array] = []
     fixed: list[Any] = []
@@ -69,7 +99,29 @@ def split_params(params: Tree) -> tuple[Split, Structure]:
         (floats if kinds[-1] else fixed).append(leaf)
     if not floats:
         raise ValueError("params must hold at least one floating-point array, got none")
-    return Split(floats, fixed), Structure(jax.tree.structure(params), tuple(kinds))
+    options, keywords = split_keywords(kwargs or {})
+    structure = Structure(jax.tree.structure(params), tuple(kinds), keywords)
+    return Split(floats, fixed, options), structure
+
+
+def split_keywords(kwargs: dict[str, Any]) -> tuple[list[Any], Keywords]:
+    """Separate arrays, which are traced, from all else, which is part of the function."""
+    options: list[Any] = []
+    plain: list[Any] = []
+    for name, leaf in leaves_with_names("kwargs", kwargs):
+        traced = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+        if traced:
+            options.append(leaf)
+        else:
+            try:
+                hash(leaf)
+            except TypeError:
+                got = type(leaf).__name__
+                raise TypeError(f"{name} must be an array or hashable, got {got}") from None
+        plain.append(_ARRAY if traced else leaf)
+    is_array = tuple(value is _ARRAY for value in plain)
+    kept = tuple(None if value is _ARRAY else value for value in plain)
+    return options, Keywords(jax.tree.structure(kwargs), kept, is_array)
 
 
 def batch(name: str, x: Tree) -> tuple[Tree, int]:
@@ -110,35 +162,73 @@ def widened(tree: Tree) -> Tree:
     return jax.tree.map(lambda a: a.astype(jnp.float32) if _half(a.dtype) else a, tree)
 
 
-def output_shapes(f: Callable[[Tree, Tree], Tree], params: Tree, x: Tree) -> Tree:
-    """Shapes and dtypes of ``f`` for a batch of one, batch axis included, checked."""
+def output_shapes(f: Callable[..., Tree], structure: Structure, split: Split, x: Tree) -> Tree:
+    """Shapes and dtypes of ``f`` for the batch ``x``, checked, with 1 in place of its length.
+
+    A batch of one must give the same shapes; it is tried, in shapes alone.
+    """
+    n = jax.tree.leaves(x)[0].shape[0]
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
-    shapes = jax.eval_shape(lambda p, a: widened(f(p, a)), params, one)
+    shapes = batch_shapes(f, structure, split, one, 1)
+    if n == 1:
+        return shapes
+    whole = batch_shapes(f, structure, split, x, n)
+    for (name, a), (_, b) in zip(
+        leaves_with_names("f(params, x)", shapes),
+        leaves_with_names("f(params, x)", whole),
+        strict=True,
+    ):
+        if a.shape[1:] != b.shape[1:]:
+            raise ValueError(
+                f"{name} must have the same shape for every example: a batch of 1 gave {a.shape}, "
+                f"a batch of {n} gave {b.shape}"
+            )
+    return shapes
+
+
+def batch_shapes(
+    f: Callable[..., Tree], structure: Structure, split: Split, x: Tree, n: int
+) -> Tree:
+    """Shapes and dtypes of ``f`` for a batch of n, checked."""
+    shapes = jax.eval_shape(lambda s, a: structure.call(f, s, a), split, x)
     named = leaves_with_names("f(params, x)", shapes)
     if not named:
         raise ValueError("f(params, x) must return at least one array, got none")
     for name, leaf in named:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(f"{name} must be a real floating-point array, got dtype {leaf.dtype}")
-        if leaf.ndim == 0 or leaf.shape[0] != 1:
+        if leaf.ndim == 0 or leaf.shape[0] != n:
             raise ValueError(
                 f"{name} must keep the batch axis of x in front: "
-                f"a batch of 1 example gave shape {leaf.shape}"
+                f"a batch of {n} example{'s' * (n > 1)} gave shape {leaf.shape}"
             )
         if 0 in leaf.shape:
-            raise ValueError(f"{name} must not be empty, got shape {leaf.shape} for 1 example")
+            raise ValueError(
+                f"{name} must not be empty, got shape {leaf.shape} for {n} example{'s' * (n > 1)}"
+            )
     return shapes
 
 
 def one_example(
-    f: Callable[[Tree, Tree], Tree], structure: Structure, fixed: list[Any]
+    f: Callable[..., Tree], structure: Structure, split: Split
 ) -> Callable[[list[jax.Array], Tree], list[jax.Array]]:
     """``g(floats, x_i)``: the list of outputs of a single example, without batch axis."""
 
     def g(floats: list[jax.Array], example: Tree) -> list[jax.Array]:
-        params = structure.join(Split(floats, fixed))
-        out = f(params, jax.tree.map(lambda a: a[None], example))
-        return [leaf[0] for leaf in jax.tree.leaves(widened(out))]
+        batch = jax.tree.map(lambda a: a[None], example)
+        out = structure.call(f, split._replace(floats=floats), batch)
+        return [leaf[0] for leaf in jax.tree.leaves(out)]
+
+    return g
+
+
+def whole_batch(
+    f: Callable[..., Tree], structure: Structure, split: Split
+) -> Callable[[list[jax.Array], Tree], list[jax.Array]]:
+    """``g(floats, x)``: the list of outputs of all examples, which may depend on each other."""
+
+    def g(floats: list[jax.Array], x: Tree) -> list[jax.Array]:
+        return jax.tree.leaves(structure.call(f, split._replace(floats=floats), x))
 
     return g
 

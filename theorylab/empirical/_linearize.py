@@ -1,7 +1,7 @@
 """The network as a linear function of its parameters, around where they are.
 
 Differs from the paper / reference:
-  1. Leaves that are not floating point (counters, random keys) are those of the expansion point.
+  1. Nothing but what ``_origin`` says of leaves that are not floating point.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from theorylab.empirical._function import Split, hashable, split_params
+from theorylab.empirical._function import Split, hashable
+from theorylab.empirical._origin import origin_of
 
 Tree = Any
 
@@ -63,33 +64,13 @@ def linearize(f: Callable[..., Tree], params: Tree) -> Callable[..., Tree]:
     [[15.0]]
     """
     f = hashable(f)
-    origin, structure = split_params(params)
+    origin = origin_of(params)
 
     def f_lin(params: Tree, *args: Any, **kwargs: Any) -> Tree:
-        here = jax.tree.structure(params)
-        if here != structure.treedef:
-            raise ValueError(
-                f"params must have the tree structure of the expansion point, {structure.treedef}, "
-                f"got {here}"
-            )
-        leaves = [
-            leaf
-            for leaf, own in zip(jax.tree.leaves(params), structure.is_float, strict=True)
-            if own
-        ]
-        steps = []
-        for place, (leaf, start) in enumerate(zip(leaves, origin.floats, strict=True)):
-            if jnp.shape(leaf) != start.shape:
-                raise ValueError(
-                    f"params: floating leaf {place} must have the shape of the expansion point's, "
-                    f"{start.shape}, got {jnp.shape(leaf)}"
-                )
-            steps.append(jnp.asarray(leaf, start.dtype) - start)
-
         def at(floats: list[jax.Array]) -> Tree:
-            return f(structure.join(Split(floats, origin.fixed)), *args, **kwargs)
+            return f(origin.structure.join(Split(floats, origin.fixed, [])), *args, **kwargs)
 
-        value, change = jax.jvp(at, (origin.floats,), (steps,))
+        value, change = jax.jvp(at, (origin.floats,), (origin.steps(params),))
         return jax.tree.map(jnp.add, value, change)
 
     return f_lin

@@ -1,4 +1,4 @@
-r"""Two ways to a block of the NTK; each is a pair (prepare one tile, combine two of them).
+r"""Two of the three ways to a block of the NTK: prepare one tile, combine two of them.
 
 *Jacobian contraction*: prepare the Jacobians :math:`J_i = \partial f(x_i) / \partial\theta`,
 combine by :math:`J_i J_j^\top`, leaf by leaf. *NTK-vector products*: for each column and output,
@@ -13,6 +13,7 @@ Differs from the paper / reference:
      Jacobians.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,12 +33,12 @@ class Method(NamedTuple):
     combine: Callable[[Any, Any], list[jax.Array]]
 
 
-def jacobian(g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int) -> Method:
-    """Jacobian contraction."""
-    del pulled  # a Jacobian holds all its rows
+def jacobian(g: Example, floats: list[jax.Array], axes: list[Axes], *, whole: bool) -> Method:
+    """Jacobian contraction; ``whole``: what ``g`` takes is a batch, not one example."""
 
     def prepare(x: Tree) -> list[list[jax.Array]]:
-        jacobians = jax.vmap(jax.jacrev(g), (None, 0))(floats, x)
+        one = jax.jacrev(g)
+        jacobians = one(floats, x) if whole else jax.vmap(one, (None, 0))(floats, x)
         return [
             [leaf.reshape(*leaf.shape[: 1 + len(out.sizes)], -1) for leaf in leaves]
             for out, leaves in zip(axes, jacobians, strict=True)
@@ -53,33 +54,34 @@ def jacobian(g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int)
     return Method(prepare, combine)
 
 
-def vector_product(g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int) -> Method:
+def vector_product(
+    g: Example, floats: list[jax.Array], axes: list[Axes], pulled: int, *, whole: bool
+) -> Method:
     """NTK-vector products, with ``pulled`` copies of the parameters in memory at a time."""
+    batched = g if whole else jax.vmap(g, (None, 0))
 
     def combine(rows: Tree, columns: Tree) -> list[jax.Array]:
-        push = jax.linearize(lambda p: jax.vmap(g, (None, 0))(p, rows), floats)[1]
+        push = jax.linearize(lambda p: batched(p, rows), floats)[1]
 
         def column(example: Tree) -> list[jax.Array]:
             outputs, pull = jax.vjp(lambda p: g(p, example), floats)
             products = []
-            for k, out in enumerate(axes):
+            for k in range(len(axes)):
 
                 def through(seed: jax.Array, k: int = k) -> jax.Array:
                     seeds = [seed if i == k else jnp.zeros_like(o) for i, o in enumerate(outputs)]
                     return push(pull(seeds)[0])[k]
 
-                basis = jnp.eye(out.outputs, dtype=outputs[k].dtype)
-                seeds = basis.reshape(-1, *out.sizes)
-                full = jax.lax.map(through, seeds, batch_size=min(pulled, out.outputs))
-                products.append(full.reshape(*out.sizes, *full.shape[1:]))
+                shape = outputs[k].shape
+                basis = jnp.eye(math.prod(shape), dtype=outputs[k].dtype)
+                seeds = basis.reshape(-1, *shape)
+                full = jax.lax.map(through, seeds, batch_size=min(pulled, len(basis)))
+                products.append(full.reshape(*shape, *full.shape[1:]))
             return products
 
-        full = jax.lax.map(column, columns)
+        full = column(columns) if whole else jax.lax.map(column, columns)
         return [
             reduce_full(leaf, out) / out.traced_size for leaf, out in zip(full, axes, strict=True)
         ]
 
     return Method(lambda x: x, combine)
-
-
-METHODS = {"jacobian": jacobian, "vector_product": vector_product}

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from theorylab._numerics import safe_sqrt
-from theorylab.empirical._function import batch, hashable, same_kind
+from theorylab.empirical._function import Keywords, batch, hashable, same_kind, split_keywords
 from theorylab.empirical._nngp import nngp
 from theorylab.empirical._ntk import ntk as tangent_kernel
 
@@ -77,13 +77,14 @@ class _Sum(NamedTuple):
 
 def monte_carlo(
     init: Callable[[jax.Array, Tree], Tree],
-    apply: Callable[[Tree, Tree], Tree],
+    apply: Callable[..., Tree],
     key: jax.Array,
     n_samples: int,
     x1: Tree,
     x2: Tree | None = None,
     *,
     ntk: bool = True,
+    **kwargs: Any,
 ) -> Estimate:
     r"""Average the function and tangent kernels of finite networks over their initialisations.
 
@@ -102,8 +103,9 @@ def monte_carlo(
         apply, _ = net``; for a flax module ``lambda key, shape: module.init(key,
         jax.numpy.ones(shape))``.
     apply
-        ``apply(params, x) -> y``, an array ``(n, *S, c)`` with the channels last, or (n,), or a
-        pytree of them. Outputs of one example must not depend on the others of its batch.
+        ``apply(params, x, **kwargs) -> y``, an array ``(n, *S, c)`` with the channels last, or
+        (n,), or a pytree of them. Outputs of one example must not depend on the others of its
+        batch.
     key
         Typed JAX key, ``jax.random.key(seed)``. Draw ``s`` has the key ``fold_in(key, s)``, the
         same whatever ``n_samples``.
@@ -115,6 +117,8 @@ def monte_carlo(
         symmetry.
     ntk
         Whether to estimate the tangent kernel as well, which costs far more than the other.
+    **kwargs
+        Passed on to ``apply``, the same in every draw; see :func:`ntk`.
 
     Returns
     -------
@@ -180,25 +184,29 @@ def monte_carlo(
     if x2 is not None:
         x2, _ = batch("x2", x2)
         same_kind(x1, x2)
-    return _monte_carlo(key, x1, x2, init, apply, int(n_samples), bool(ntk))
+    options, keywords = split_keywords(kwargs)
+    return _monte_carlo(key, x1, x2, options, init, apply, int(n_samples), bool(ntk), keywords)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6))
+@partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
 def _monte_carlo(
     key: jax.Array,
     x1: Tree,
     x2: Tree | None,
+    options: list[Any],
     init: Callable[[jax.Array, Tree], Tree],
-    apply: Callable[[Tree, Tree], Tree],
+    apply: Callable[..., Tree],
     n_samples: int,
     ntk: bool,
+    keywords: Keywords,
 ) -> Estimate:
+    kwargs = keywords.join(options)
     shape = jax.tree.map(lambda a: a.shape, x1)
 
     def draw(s: jax.Array) -> tuple[Tree, Tree]:
         params = _narrowed(_initialised(init, jax.random.fold_in(key, s), shape), x1)
-        tangent = tangent_kernel(apply, params, x1, x2) if ntk else None
-        return jax.tree.map(_spatial_axes_apart, (nngp(apply, params, x1, x2), tangent))
+        tangent = tangent_kernel(apply, params, x1, x2, **kwargs) if ntk else None
+        return jax.tree.map(_spatial_axes_apart, (nngp(apply, params, x1, x2, **kwargs), tangent))
 
     def step(held: tuple[jax.Array, list[_Sum], list[_Sum]], _: None) -> tuple[Any, None]:
         s, means, squares = held

@@ -21,20 +21,20 @@ from theorylab.empirical._function import (
     output_shapes,
     same_kind,
     split_params,
-    widened,
 )
 
 Tree = Any
 
 
 def nngp(
-    f: Callable[[Tree, Tree], Tree],
+    f: Callable[..., Tree],
     params: Tree,
     x1: Tree,
     x2: Tree | None = None,
     *,
     trace_axes: int | tuple[int, ...] = (-1,),
     diagonal_axes: int | tuple[int, ...] = (),
+    **kwargs: Any,
 ) -> Array | Any:
     r"""Products of the outputs of one network, a sample of its NNGP kernel.
 
@@ -48,13 +48,16 @@ def nngp(
     Parameters
     ----------
     f
-        Any JAX function ``f(params, x)`` that returns an array (n, ...), or a pytree of them.
+        Any JAX function ``f(params, x, **kwargs)`` that returns an array (n, ...), or a pytree of
+        them.
     params
         Pytree of parameters.
     x1, x2
         Inputs (n1, ...) and (n2, ...), or pytrees of them. ``x2=None`` means x1.
     trace_axes, diagonal_axes
         Output axes to average the diagonal over, and to keep the diagonal of; see :func:`ntk`.
+    **kwargs
+        Passed on to ``f``, for both batches alike; see :func:`ntk`.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def nngp(
     trace_axes = as_axes("trace_axes", trace_axes)
     diagonal_axes = as_axes("diagonal_axes", diagonal_axes)
     f = hashable(f)
-    split, structure = split_params(params)
+    split, structure = split_params(params, kwargs)
     x1, _ = batch("x1", x1)
     if x2 is not None:
         x2, _ = batch("x2", x2)
@@ -99,15 +102,14 @@ def _nngp(
     split: Split,
     x1: Tree,
     x2: Tree | None,
-    f: Callable[[Tree, Tree], Tree],
+    f: Callable[..., Tree],
     structure: Structure,
     trace_axes: tuple[int, ...],
     diagonal_axes: tuple[int, ...],
 ) -> Tree:
-    params = structure.join(split)
-    shapes = output_shapes(f, params, x1)
+    shapes = output_shapes(f, structure, split, x1)
     axes = resolve(shapes, trace_axes, diagonal_axes)
-    out1 = jax.tree.leaves(widened(f(params, x1)))
-    out2 = out1 if x2 is None else jax.tree.leaves(widened(f(params, x2)))
+    out1 = jax.tree.leaves(structure.call(f, split, x1))
+    out2 = out1 if x2 is None else jax.tree.leaves(structure.call(f, split, x2))
     blocks = [contract_outputs(a, b, out) for a, b, out in zip(out1, out2, axes, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(shapes), blocks)

@@ -2,7 +2,7 @@
 
 Differs from the paper / reference:
   1. Semantics of ``trace_axes`` and ``diagonal_axes`` are Neural Tangents'; the algorithms are said
-     in ``_methods``, the choice between them in ``_cost``.
+     in ``_methods`` and ``_structured``, the choice between them in ``_cost``.
 """
 
 from collections.abc import Callable
@@ -10,29 +10,19 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 from jax import Array
 
-from theorylab.empirical._axes import as_axes, resolve
-from theorylab.empirical._cost import choose
-from theorylab.empirical._function import (
-    Split,
-    Structure,
-    batch,
-    hashable,
-    one_example,
-    output_shapes,
-    same_kind,
-    split_params,
-)
-from theorylab.empirical._methods import METHODS
+from theorylab.empirical._decide import Decision, Question, decide, question
+from theorylab.empirical._function import Split
+from theorylab.empirical._methods import Method, jacobian, vector_product
+from theorylab.empirical._structured import Side, structured
 from theorylab.empirical._tiles import rectangle, square
 
 Tree = Any
 
 
 def ntk(
-    f: Callable[[Tree, Tree], Tree],
+    f: Callable[..., Tree],
     params: Tree,
     x1: Tree,
     x2: Tree | None = None,
@@ -41,6 +31,8 @@ def ntk(
     trace_axes: int | tuple[int, ...] = (-1,),
     diagonal_axes: int | tuple[int, ...] = (),
     batch_size: int | None = None,
+    batch_axis: int | None = 0,
+    **kwargs: Any,
 ) -> Array | Any:
     r"""Neural tangent kernel of a finite network at its present parameters.
 
@@ -56,17 +48,20 @@ def ntk(
     Parameters
     ----------
     f
-        Any JAX function ``f(params, x)`` (flax, equinox, plain). It returns an array (n, ...), or a
-        pytree of them; the outputs for one example must not depend on the others of its batch.
+        Any JAX function ``f(params, x, **kwargs)`` (flax, equinox, plain). It returns an array (n,
+        ...), or a pytree of them; the outputs for one example must not depend on the others of its
+        batch, unless ``batch_axis`` is None.
     params
         Pytree. Floating leaves are differentiated; others are held fixed.
     x1, x2
         Inputs (n1, ...) and (n2, ...), or pytrees of them. ``x2=None`` means x1 and uses the
         symmetry.
     method
-        ``"jacobian"``: contracts Jacobians. ``"vector_product"``: NTK-vector products, cheaper
-        where many outputs are kept and the forward pass is cheap. ``"auto"``: the one with fewer
-        predicted operations. Their values agree to rounding.
+        ``"structured"``: the products at the end of each leaf's backward pass are found and their
+        operands contracted in pairs, which never forms the Jacobian of a matrix or filter where
+        that is dearer; leaves where none is found get their Jacobian. ``"jacobian"``: contracts
+        Jacobians. ``"vector_product"``: NTK-vector products. ``"auto"``: the one with the lowest
+        predicted cost. Their values agree to rounding; :func:`explain` says what would be done.
     trace_axes
         Output axes (as of ``f``'s output, the batch being axis 0) over whose pairs to take the
         *mean* of the diagonal. For outputs of shape (n,) the default means no axis.
@@ -74,7 +69,14 @@ def ntk(
         Output axes of whose pairs to keep the diagonal alone.
     batch_size
         Rows and columns are computed in tiles of at most so many examples; it need not divide n1 or
-        n2. None: as many as keep two tiles of Jacobians inside 512 MiB.
+        n2. None: as many as keep what a tile needs inside 512 MiB.
+    batch_axis
+        0, or None for functions that mix the examples of a batch (batch normalisation in training
+        mode): x1 and x2 are then differentiated as two whole batches, without tiles.
+    **kwargs
+        Passed on to ``f`` as they are, for both batches alike. Arrays are traced, anything else
+        (``train=False``) must be hashable and is part of the function. What belongs to single
+        examples (a mask for each) goes into ``x``, which may be a pytree.
 
     Returns
     -------
@@ -87,23 +89,27 @@ def ntk(
     TypeError
         If a leaf is complex or no array, or an output is not floating point.
     ValueError
-        If batches are empty or do not fit, an axis is the batch axis, unknown or given twice, the
-        method is unknown, or ``batch_size`` is not a positive whole number.
+        If batches are empty or do not fit, no leaf of ``params`` is floating point, outputs of one
+        example and of several differ in shape, an axis is the batch axis, unknown or given twice,
+        the method is unknown, ``batch_size`` is not a positive whole number, or ``batch_axis`` is
+        neither 0 nor None.
 
     Notes
     -----
-    Limits: layers that mix the examples of a batch (batch normalisation in training mode) are
-    outside the definition and not detected. Integer inputs are passed on to ``f`` (tokens).
+    Limits: with ``batch_axis=0`` layers that mix the examples of a batch are outside the definition
+    and not detected. A pass through ``jax.checkpoint`` is written out by structured derivatives,
+    so that it saves no memory there. Integer inputs are passed on to ``f`` (tokens).
     Products inside ``f`` have the precision that ``f`` gives them; those of the kernel have the
     highest. float32 in, float32 out; float16 and bfloat16 parameters, inputs and outputs are
-    widened to float32. The function is compiled here, once for each ``f`` and shapes: pass the same
-    function object again. Memory: two tiles of Jacobians, tile x outputs x parameters, and the
-    result.
+    widened to float32 (what ``f`` computes in half precision inside, structured derivatives
+    multiply in float32). The function is compiled here, once for each ``f`` and shapes: pass the
+    same function object again. Memory: what two tiles need, inside 512 MiB, and the result; a
+    single example may need more.
 
     References
     ----------
     Jacot et al. (2018), equation of section 4; Novak, Sohl-Dickstein & Schoenholz (2022), "Fast
-    finite width neural tangent kernel", sections 3.2 and 3.3.
+    finite width neural tangent kernel", sections 3.2 to 3.4.
 
     Examples
     --------
@@ -116,46 +122,43 @@ def ntk(
     >>> empirical.ntk(linear, jnp.zeros((2, 3)), x, trace_axes=()).shape
     (2, 2, 3, 3)
     """
-    if method not in ("auto", *METHODS):
-        names = ", ".join(repr(name) for name in ("auto", *METHODS))
-        raise ValueError(f"method must be one of {names}, got {method!r}")
-    if batch_size is not None and (
-        isinstance(batch_size, bool)
-        or not isinstance(batch_size, int | np.integer)
-        or batch_size < 1
-    ):
-        raise ValueError(f"batch_size must be a positive whole number or None, got {batch_size!r}")
-    trace_axes = as_axes("trace_axes", trace_axes)
-    diagonal_axes = as_axes("diagonal_axes", diagonal_axes)
-    f = hashable(f)
-    split, structure = split_params(params)
-    x1, _ = batch("x1", x1)
-    if x2 is not None:
-        x2, _ = batch("x2", x2)
-        same_kind(x1, x2)
-    return _ntk(split, x1, x2, f, structure, method, trace_axes, diagonal_axes, batch_size)
+    asked = question(
+        f,
+        params,
+        x1,
+        x2,
+        method=method,
+        trace_axes=trace_axes,
+        diagonal_axes=diagonal_axes,
+        batch_size=batch_size,
+        batch_axis=batch_axis,
+        kwargs=kwargs,
+    )
+    return _ntk(asked.split, asked.x1, asked.x2, asked.question)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))
-def _ntk(
-    split: Split,
-    x1: Tree,
-    x2: Tree | None,
-    f: Callable[[Tree, Tree], Tree],
-    structure: Structure,
-    method: str,
-    trace_axes: tuple[int, ...],
-    diagonal_axes: tuple[int, ...],
-    batch_size: int | None,
-) -> Tree:
-    shapes = output_shapes(f, structure.join(split), x1)
-    axes = resolve(shapes, trace_axes, diagonal_axes)
-    g = one_example(f, structure, split.fixed)
-    n1, n2 = batch("x1", x1)[1], None if x2 is None else batch("x2", x2)[1]
-    choice = choose(method, g, split.floats, x1, axes, n1, n2, batch_size)
-    way = METHODS[choice.method](g, split.floats, axes, choice.pulled)
-    if x2 is None:
-        blocks = square(way, x1, axes, choice.tile)
+@partial(jax.jit, static_argnums=(3,))
+def _ntk(split: Split, x1: Tree, x2: Tree | None, asked: Question) -> Tree:
+    decision = decide(asked, split, x1, x2)
+    way, whole = _method(decision, split), asked.batch_axis is None
+    if whole:
+        rows = way.prepare(x1)
+        blocks = way.combine(rows, rows if x2 is None else way.prepare(x2))
+    elif x2 is None:
+        blocks = square(way, x1, decision.axes, decision.choice.tile)
     else:
-        blocks = rectangle(way, x1, x2, choice.tile)
-    return jax.tree.unflatten(jax.tree.structure(shapes), blocks)
+        blocks = rectangle(way, x1, x2, decision.choice.tile)
+    return jax.tree.unflatten(jax.tree.structure(decision.shapes), blocks)
+
+
+def _method(decision: Decision, split: Split) -> Method:
+    choice, whole = decision.choice, decision.whole
+    if choice.method == "structured":
+        rows, columns = (
+            Side(reads, [r.forms(kept) for r, kept in zip(reads, choice.kept, strict=True)])
+            for reads in (decision.reads, decision.column_reads)
+        )
+        return structured(rows, columns, split.floats, whole=whole)
+    if choice.method == "jacobian":
+        return jacobian(decision.g, split.floats, decision.axes, whole=whole)
+    return vector_product(decision.g, split.floats, decision.axes, choice.pulled, whole=whole)

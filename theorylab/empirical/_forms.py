@@ -1,0 +1,201 @@
+r"""The two forms of a leaf: the operands of its gradient kept apart, or multiplied out.
+
+Multiplied out, a leaf of P entries costs its Jacobian, O P numbers for each example, and
+2 O_t O_k P operations for each pair (``_cost``). Kept, it costs what ``_contract`` finds for each
+pair of its terms. Early convolutions (many positions, few channels) are cheaper multiplied out,
+late ones and dense layers kept.
+
+Differs from the paper / reference:
+  1. Novak et al. (2022) treat all leaves alike. The price of a byte decides here as much as the
+     operations do.
+  2. A leaf with fewer than two axes longer than 1 is never kept: its gradient is no larger than the
+     signal that makes it.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from theorylab.empirical._axes import ROW, Axes
+from theorylab.empirical._contract import MOST, Cost
+from theorylab.empirical._jaxpr import Program, traced
+from theorylab.empirical._methods import Example
+from theorylab.empirical._pairs import LEAF, Held, as_column, natural, pair
+from theorylab.empirical._terms import COTANGENT, Operand, Term, Unrecognised, X
+from theorylab.empirical._walk import Walk
+
+Tree = Any
+
+
+class Group(NamedTuple):
+    """Variables whose product is one held array, each with its labels."""
+
+    factors: tuple[tuple[int, tuple[int, ...]], ...]
+    held: Held
+
+
+class Form(NamedTuple):
+    """One way to hold a leaf: its terms, the labels of its axes, what forming it costs."""
+
+    terms: tuple[tuple[Group, ...], ...]
+    leaf: frozenset[int]
+    per_example: Cost
+
+
+class Leaf(NamedTuple):
+    """A leaf with the forms it can have; ``kept`` is None where no product was found."""
+
+    kept: Form | None
+    formed: Form
+    recognised: bool
+    reason: str
+
+
+class Read(NamedTuple):
+    """The backward pass of one output, read."""
+
+    program: Program
+    axes: Axes
+    leaves: tuple[Leaf, ...]
+
+    def forms(self, kept: Sequence[bool]) -> list[Form]:
+        """The form of each leaf, given whether it keeps its operands."""
+        return [
+            leaf.kept if keep and leaf.kept is not None else leaf.formed
+            for leaf, keep in zip(self.leaves, kept, strict=True)
+        ]
+
+
+def read(
+    g: Example,
+    floats: list[Any],
+    x: Tree,
+    axes: list[Axes],
+    dtypes: Sequence[Any],
+    batch: int,
+) -> list[Read]:
+    """Trace the backward pass of every output, and walk back from each of its leaves.
+
+    ``x`` is a single example, or with ``batch`` > 0 a whole batch of so many that makes one.
+    """
+    return [_read_output(g, k, floats, x, out, dtypes[k], batch) for k, out in enumerate(axes)]
+
+
+def _read_output(
+    g: Example, k: int, floats: list[Any], x: Tree, out: Axes, dtype: Any, batch: int
+) -> Read:
+    def back(floats: list[jax.Array], x: Tree, cotangent: jax.Array) -> list[jax.Array]:
+        return jax.vjp(lambda p: g(p, x)[k], floats)[1](cotangent)[0]
+
+    sizes = (batch, *out.sizes) if batch else out.sizes
+    cotangent = jax.ShapeDtypeStruct(sizes, dtype)
+    program = traced(back, (floats, x, cotangent), (0, X, COTANGENT))
+    leaves = [_leaf(program, root, out, bool(batch)) for root in program.outputs]
+    return Read(program, out, tuple(leaves))
+
+
+def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
+    shape = program.shapes[root].shape
+    labels = tuple(k if n != 1 else None for k, n in enumerate(shape))
+    alone = _form(program, [(Operand(root, labels),)], labels, out, whole)
+    assert alone is not None
+    if not program.depends[root] & COTANGENT and program.is_zero(root):
+        unused = Form((), frozenset(), Cost(0.0, 0.0, 0.0))
+        return Leaf(None, unused, True, "unused: contributes nothing")
+    if sum(n > 1 for n in shape) < 2:
+        return Leaf(None, alone, True, "a vector: its gradient is no larger than its signal")
+    walk = Walk(program)
+    try:
+        found, terms = walk.from_leaf(root)
+    except Unrecognised as reason:
+        return Leaf(None, alone, False, f"not recognised: {reason}")
+    kept = _form(program, terms, found, out, whole)
+    kinds = ", ".join(sorted(walk.found)) or "no product"
+    if kept is None:
+        return Leaf(None, alone, False, f"not recognised: more than {MOST // 2} factors ({kinds})")
+    return Leaf(kept, alone._replace(per_example=_forming(kept, program, out)), True, kinds)
+
+
+def _form(
+    program: Program, terms: Sequence[Term], leaf: Collection[int | None], out: Axes, whole: bool
+) -> Form | None:
+    groups = [_groups(program, term, out, whole) for term in terms]
+    if any(len(term) > MOST // 2 for term in groups):
+        return None
+    names = frozenset(LEAF + label for label in leaf if label is not None)
+    return Form(tuple(groups), names, Cost(0.0, 0.0, 0.0))
+
+
+def _groups(program: Program, term: Term, out: Axes, whole: bool) -> tuple[Group, ...]:
+    """Factors whose labels another one has are multiplied into it at once."""
+    rows = tuple(out.labels[0])
+
+    def full(operand: Operand) -> tuple[int, ...]:
+        bits = program.depends[operand.variable]
+        batch = (ROW,) if bits & (COTANGENT if whole else X) else ()
+        outputs = rows if bits & COTANGENT else ()
+        own = (LEAF + label for label in operand.labels if label is not None)
+        return (*batch, *outputs, *own)
+
+    groups: list[Group] = []
+    ordered = sorted(term, key=lambda a: -len(full(a)))
+    for operand in ordered:
+        labels = full(operand)
+        factor = (operand.variable, labels)
+        if operand.index_of is not None:
+            groups.append(Group((factor,), Held(labels, LEAF + operand.index_of)))
+            continue
+        for k, group in enumerate(groups):
+            if group.held.index_of is None and set(labels) <= set(group.held.labels):
+                groups[k] = group._replace(factors=(*group.factors, factor))
+                break
+        else:
+            groups.append(Group((factor,), Held(labels, None)))
+    return tuple(groups)
+
+
+def pairs_cost(read: Read, form: Form, tile: int) -> Cost:
+    """What all pairs of terms cost for one tile of rows by one of columns."""
+    total = Cost(0.0, 0.0, 0.0)
+    sizes = _sizes(read, form, tile)
+    for row in form.terms:
+        for column in form.terms:
+            held = [group.held for group in row]
+            moved = [as_column(group.held, read.axes, form.leaf) for group in column]
+            cost = pair(held, moved, natural(read.axes), sizes).plan.cost
+            total = Cost(
+                total.flops + cost.flops,
+                total.entries + cost.entries,
+                max(total.largest, cost.largest),
+            )
+    return total
+
+
+def held_entries(read: Read, form: Form) -> float:
+    """Entries that one row holds."""
+    sizes = _sizes(read, form, 1)
+    held = (group.held.labels for term in form.terms for group in term)
+    return float(sum(math.prod(sizes[label] for label in labels) for labels in held))
+
+
+def _sizes(read: Read, form: Form, tile: int) -> dict[int, int]:
+    """Length of every label, of rows and of columns."""
+    out, shapes = read.axes, read.program.shapes
+    sizes = {ROW: tile, **dict(zip(out.labels[0], out.sizes, strict=True))}
+    for term in form.terms:
+        for variable, labels in (factor for group in term for factor in group.factors):
+            own = [n for n in shapes[variable].shape if n != 1]
+            sizes.update(zip([k for k in labels if k >= LEAF], own, strict=True))
+    every = Held(tuple(sizes), None)
+    moved = as_column(every, out, form.leaf).labels
+    return sizes | dict(zip(moved, sizes.values(), strict=True))
+
+
+def _forming(kept: Form, program: Program, out: Axes) -> Cost:
+    """Multiplying out all terms of one example."""
+    sizes = _sizes(Read(program, out, ()), kept, 1)
+    labels = [{k for group in term for k in group.held.labels} for term in kept.terms]
+    flops = 2.0 * sum(math.prod(sizes[k] for k in term) for term in labels)
+    return Cost(flops, 0.0, 0.0)

@@ -1,0 +1,377 @@
+"""A traced function as a flat program that can be walked backwards and evaluated at any variable.
+
+All knowledge of how JAX writes down a function is in this file: equations, their sub-programs and
+their parameters. ``jax.make_jaxpr`` is public; the objects that it returns are described by duck
+typing, since their types and the parameters of loops change between releases.
+
+Variables are integers. Calls (``jit``, ``checkpoint``) are inlined, loops (``scan``) hold a program
+of their own, everything else is one step that JAX evaluates.
+
+Differs from the paper / reference:
+  1. Novak et al. (2022) interpret the backward pass inside JAX's differentiation. Here the pass is
+     traced with public functions, and read afterwards.
+  2. The arities of a loop are recovered from shapes: what is scanned has one axis more outside than
+     inside.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
+
+
+class Dot(NamedTuple):
+    """Pairs of axes that a product of two arrays sums over, and pairs that it goes along."""
+
+    contracted: list[tuple[int, int]]
+    batched: list[tuple[int, int]]
+
+
+class Convolution(NamedTuple):
+    """Places of (rows, channels, *space) left and out, (channels out, in, *space) right."""
+
+    left: Sequence[int]
+    right: Sequence[int]
+    out: Sequence[int]
+    strides: Sequence[int]
+    padding: Sequence[tuple[int, int]]
+    inside: Sequence[int]  # dilation of the left
+    spread: Sequence[int]  # dilation of the right
+    groups: int
+
+
+class Scatter(NamedTuple):
+    """Adding rows of updates at positions along one axis; axis None if it is not that."""
+
+    axis: int | None
+    column: int  # of the positions (..., columns)
+    window: dict[int, int]  # axis of the result -> axis of the updates, which may have that axis
+    clips: bool  # positions outside are moved inside, else dropped
+
+
+class Step(NamedTuple):
+    """One operation: its name, variables in and out, how to carry it out, what is special."""
+
+    name: str
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    run: Callable[..., Sequence[Any]]
+    details: Any = None  # of the kinds above, or the axes that the operation names
+    inner: tuple["Program", ...] = ()
+
+
+class Program:
+    """A function of its inputs, one step after the other.
+
+    ``depends[v]`` is the union of the bits given to the inputs that variable ``v`` is made from.
+    """
+
+    def __init__(self, jaxpr: Any, depends: Sequence[int]) -> None:
+        self.shapes: list[Any] = []
+        self.depends: list[int] = []
+        self.constants: dict[int, Any] = {}
+        self.steps: list[Step] = []
+        self.maker: dict[int, Step] = {}
+        self.loops: dict[int, Loop] = {}  # by the first variable that the step makes
+        self.inputs = [
+            self._variable(v.aval, bits)
+            for v, bits in zip(_open(jaxpr).invars, depends, strict=True)
+        ]
+        self.outputs = self._inline(jaxpr, self.inputs)
+
+    # Building -----------------------------------------------------------------------------------
+
+    def _variable(self, aval: Any, depends: int) -> int:
+        self.shapes.append(aval)
+        self.depends.append(depends)
+        return len(self.shapes) - 1
+
+    def constant(self, value: Any) -> int:
+        """Add a known value."""
+        dtype = value.dtype if hasattr(value, "dtype") else jnp.result_type(value)
+        variable = self._variable(jax.ShapeDtypeStruct(np.shape(value), dtype), 0)
+        self.constants[variable] = value
+        return variable
+
+    def add(self, name: str, run: Callable[..., Any], *ins: int) -> int:
+        """Add a step of our own, a function of the variables ``ins`` with a single result."""
+        known = [jax.ShapeDtypeStruct(self.shapes[v].shape, self.shapes[v].dtype) for v in ins]
+        shape = jax.eval_shape(run, *known)
+        out = self._variable(shape, self._union(ins))
+        self._append(Step(name, ins, (out,), lambda *values: [run(*values)]))
+        return out
+
+    def _append(self, step: Step) -> None:
+        self.steps.append(step)
+        self.maker.update(dict.fromkeys(step.outs, step))
+
+    def _union(self, variables: Iterable[int]) -> int:
+        bits = 0
+        for v in variables:
+            bits |= self.depends[v]
+        return bits
+
+    def _inline(self, jaxpr: Any, ins: Sequence[int]) -> list[int]:
+        body = _open(jaxpr)
+        known: dict[Any, int] = dict(zip(body.invars, ins, strict=True))
+        for v, value in zip(body.constvars, getattr(jaxpr, "consts", ()), strict=True):
+            known[v] = self.constant(value)
+
+        def variable(v: Any) -> int:
+            if not hasattr(v, "val"):
+                return known[v]
+            literal = self._variable(v.aval, 0)
+            self.constants[literal] = v.val
+            return literal
+
+        for equation in body.eqns:
+            given = [variable(v) for v in equation.invars]
+            name, subs = equation.primitive.name, _subs(equation.params.values())
+            if name in CALLS and len(subs) == 1 and len(_open(subs[0]).invars) == len(given):
+                outs = self._inline(subs[0], given)
+            elif name == "scan" and len(subs) == 1:
+                outs = self._loop(equation, subs[0], given)
+            else:
+                outs = [self._variable(v.aval, self._union(given)) for v in equation.outvars]
+                inner = tuple(Program(sub, [0] * len(_open(sub).invars)) for sub in subs)
+                details, run = _details(equation), _evaluator(equation)
+                self._append(Step(name, tuple(given), tuple(outs), run, details, inner))
+            known.update(zip(equation.outvars, outs, strict=True))
+        return [variable(v) for v in body.outvars]
+
+    def _loop(self, equation: Any, sub: Any, given: list[int]) -> list[int]:
+        loop = Loop(equation, sub, [self.depends[v] for v in given])
+        outs = [
+            self._variable(v.aval, bits)
+            for v, bits in zip(equation.outvars, loop.out_bits, strict=True)
+        ]
+        step = Step("scan", tuple(given), tuple(outs), loop.run, None, (loop.body,))
+        self._append(step)
+        self.loops[outs[0]] = loop
+        return outs
+
+    def loop_of(self, step: Step) -> "Loop":
+        """Find the loop behind a step named scan."""
+        return self.loops[step.outs[0]]
+
+    def lifted(self, step: Step, inner: int) -> tuple[int, bool]:
+        """Make a variable of a loop's body known outside; also whether it has the loop's axis."""
+        loop = self.loop_of(step)
+        if inner in loop.body.constants:
+            return self.constant(loop.body.constants[inner]), False
+        if inner in loop.body.inputs:
+            place = loop.body.inputs.index(inner)
+            if place < loop.consts:
+                return step.ins[place], False
+            if place >= loop.consts + loop.carries:
+                return step.ins[place], True
+        if inner not in loop.extra:
+            shape = loop.body.shapes[inner]
+            whole = jax.ShapeDtypeStruct((loop.length, *shape.shape), shape.dtype)
+            loop.extra[inner] = self._variable(whole, loop.body.depends[inner])
+            self.maker[loop.extra[inner]] = step
+        return loop.extra[inner], True
+
+    # Reading ------------------------------------------------------------------------------------
+
+    def is_zero(self, variable: int) -> bool:
+        """Whether a variable is certainly zero, whatever the inputs."""
+        if variable in self.constants:
+            return _certainly_zero(self.constants[variable])
+        step = self.maker.get(variable)
+        passing = {"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "transpose"}
+        return step is not None and step.name in passing and self.is_zero(step.ins[0])
+
+    def size(self, variable: int) -> float:
+        """Bytes of a variable."""
+        shape = self.shapes[variable]
+        entries = math.prod(getattr(shape, "shape", ()))
+        return float(entries * getattr(getattr(shape, "dtype", None), "itemsize", 4))
+
+    def needed(self, wanted: Iterable[int]) -> list[Step]:
+        """The steps that the wanted variables are made by, in order."""
+        return self._trace_back(wanted)[0]
+
+    def used_inputs(self, wanted: Iterable[int]) -> set[int]:
+        """The inputs that the wanted variables are made from."""
+        return self._trace_back(wanted)[1]
+
+    def _trace_back(self, wanted: Iterable[int]) -> tuple[list[Step], set[int]]:
+        live, steps = set(wanted), []
+        for step in reversed(self.steps):
+            extra = self.loops[step.outs[0]].extra.values() if step.name == "scan" else ()
+            if live.isdisjoint(step.outs) and live.isdisjoint(extra):
+                continue
+            steps.append(step)
+            live.update(step.ins)
+        return steps[::-1], live.intersection(self.inputs)
+
+    def evaluate(self, inputs: Sequence[Any], wanted: Sequence[int]) -> list[Any]:
+        """Values of the wanted variables."""
+        values = {**self.constants, **dict(zip(self.inputs, inputs, strict=True))}
+        steps = self.needed(wanted)
+        live = set(wanted).union(*(step.ins for step in steps))
+        for step in steps:
+            given = [values[v] for v in step.ins]
+            if step.name == "scan":
+                values.update(self.loop_of(step).evaluate(given, step.outs, live))
+            else:
+                values.update(zip(step.outs, step.run(*given), strict=True))
+        return [values[v] for v in wanted]
+
+
+class Loop:
+    """A ``scan``: its body, its arities, and further variables of the body to return stacked."""
+
+    def __init__(self, equation: Any, sub: Any, given_bits: list[int]) -> None:
+        body = _open(sub)
+        outer = [len(v.aval.shape) for v in equation.invars]
+        xs = sum(len(v.aval.shape) < n for v, n in zip(body.invars, outer, strict=True))
+        outer = [len(v.aval.shape) for v in equation.outvars]
+        ys = sum(len(v.aval.shape) < n for v, n in zip(body.outvars, outer, strict=True))
+        self.carries = len(body.outvars) - ys
+        self.consts = len(body.invars) - xs - self.carries
+        self.length, self.reverse = equation.params["length"], equation.params["reverse"]
+        bits, held = list(given_bits), slice(self.consts, self.consts + self.carries)
+        while True:  # what a carry depends on grows from turn to turn, and ends
+            self.body = Program(sub, bits)
+            self.out_bits = [self.body.depends[v] for v in self.body.outputs]
+            grown = [a | b for a, b in zip(bits[held], self.out_bits, strict=False)]
+            if grown == bits[held]:
+                break
+            bits[held] = grown
+        self.out_bits[: self.carries] = bits[held]
+        self.extra: dict[int, int] = {}
+
+    def run(self, *given: Any) -> Sequence[Any]:
+        """Results of the loop as it was written."""
+        names = range(len(self.body.outputs))
+        found = self.evaluate(given, names, set(names))
+        return [found[v] for v in names]
+
+    def evaluate(self, given: Sequence[Any], outs: Sequence[int], live: set[int]) -> dict[int, Any]:
+        """Go through the loop once more, computing no more than the live variables need."""
+        start, count = self.consts, self.carries
+        made = self.body.outputs
+        pairs = [*zip(made[count:], outs[count:], strict=True), *self.extra.items()]
+        stacked = [(inner, outer) for inner, outer in pairs if outer in live]
+        kept = {k for k in range(count) if outs[k] in live}
+        while True:  # carries that live ones are made from live as well
+            used = self.body.used_inputs([made[k] for k in kept] + [v for v, _ in stacked])
+            more = kept | {k for k in range(count) if self.body.inputs[start + k] in used}
+            if more == kept:
+                break
+            kept = more
+        alive = sorted(kept)
+        wanted = [made[k] for k in alive] + [inner for inner, _ in stacked]
+        idle = list(given[start : start + count])
+
+        def turn(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
+            everything = list(idle)
+            for k, value in zip(alive, carry, strict=True):
+                everything[k] = value
+            values = self.body.evaluate([*given[:start], *everything, *xs], wanted)
+            return values[: len(alive)], values[len(alive) :]
+
+        carry, ys = jax.lax.scan(
+            turn,
+            [idle[k] for k in alive],
+            list(given[start + count :]),
+            length=self.length,
+            reverse=self.reverse,
+        )
+        found = {outs[k]: value for k, value in zip(alive, carry, strict=True)}
+        return found | {outer: y for (_, outer), y in zip(stacked, ys, strict=True)}
+
+
+def traced(g: Callable[..., Any], args: tuple[Any, ...], bits: Sequence[int] = ()) -> Program:
+    """Trace ``g(*args)``; ``bits`` says for each argument what its leaves stand for."""
+    marks = bits or [0] * len(args)
+    flat = [bit for arg, bit in zip(args, marks, strict=True) for _ in jax.tree.leaves(arg)]
+    return Program(jax.make_jaxpr(g)(*args), flat)
+
+
+def _certainly_zero(value: Any) -> bool:
+    if np.ndim(value) > 0 and not isinstance(value, np.ndarray):
+        return False  # not worth fetching
+    try:
+        return not np.any(np.asarray(value))
+    except (jax.errors.ConcretizationTypeError, TypeError):
+        return False  # known only when it is run, or a random key
+
+
+def _open(jaxpr: Any) -> Any:
+    """The program itself, of one that comes with its constants."""
+    return jaxpr if hasattr(jaxpr, "eqns") and hasattr(jaxpr, "invars") else jaxpr.jaxpr
+
+
+def _subs(values: Iterable[Any]) -> list[Any]:
+    found = []
+    for value in values:
+        if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            found += _subs(value)
+    return found
+
+
+def _evaluator(equation: Any) -> Callable[..., Sequence[Any]]:
+    """Apply an equation's operation with all its rules (custom derivatives, branches)."""
+    primitive = equation.primitive
+
+    def run(*values: Any) -> Sequence[Any]:
+        bound = primitive.get_bind_params(equation.params)
+        functions, params = bound if isinstance(bound, tuple) else ((), bound)
+        out = primitive.bind(*functions, *values, **params)
+        return out if primitive.multiple_results else [out]
+
+    return run
+
+
+def _details(equation: Any) -> Any:
+    params, name = equation.params, equation.primitive.name
+    if name == "transpose":
+        return params["permutation"]
+    if name == "reduce_sum":
+        return params["axes"]
+    if name == "broadcast_in_dim":
+        return params["broadcast_dimensions"]
+    if name == "dot_general":
+        contracted, batched = params["dimension_numbers"]
+        return Dot([*zip(*contracted, strict=True)], [*zip(*batched, strict=True)])
+    if name == "conv_general_dilated":
+        numbers = params["dimension_numbers"]
+        return Convolution(
+            numbers.lhs_spec,
+            numbers.rhs_spec,
+            numbers.out_spec,
+            params["window_strides"],
+            params["padding"],
+            params["lhs_dilation"],
+            params["rhs_dilation"],
+            params["feature_group_count"] * params["batch_group_count"],
+        )
+    if name in ("scatter-add", "scatter_add"):
+        return _scatter(equation, params["dimension_numbers"])
+    return None
+
+
+def _scatter(equation: Any, numbers: Any) -> Scatter:
+    shape, updates = (equation.invars[k].aval.shape for k in (0, 2))
+    inserted = set(numbers.inserted_window_dims)
+    whole = [axis for axis in range(len(shape)) if axis not in inserted]
+    window = dict(zip(whole, numbers.update_window_dims, strict=False))
+    axes = tuple(numbers.scatter_dims_to_operand_dims)
+    length = {a: updates[window[a]] if a in window else 1 for a in range(len(shape))}
+    # A position along an axis of which all is added is moved to 0 by clipping, and to nothing else.
+    moving = [a for a in axes if length[a] != shape[a]]
+    clips = equation.params["mode"] == jax.lax.GatherScatterMode.CLIP
+    plain = len(moving) == 1 and length[moving[0]] == 1 and (clips or len(axes) == 1)
+    plain = plain and inserted <= set(axes) and not numbers.operand_batching_dims
+    axis = moving[0] if plain else None
+    return Scatter(axis, axes.index(axis) if plain else 0, window, clips)
