@@ -70,7 +70,7 @@ def sides_table(cases: Mapping[str, Mapping[str, Record]]) -> str:
         for side, record in records.items():
             cpu, memory = record["cpu"], record["temporaries"]
             row = [case, side, f"{statistics.median(cpu):.4f}", f"{min(cpu):.4f}"]
-            row.append("not read" if memory is None else f"{memory / MIB:.1f}")
+            row.append(f"{memory / MIB:.1f}" if memory else "not told")  # old JAX says nothing or 0
             rows.append([*row, f"{record['compile_cpu']:.1f}"])
     return table(header, rows)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import _report, convolutions, import_time, kernels
+from benchmarks import _report, convolutions, empirical, import_time, kernels
 
 
 def record(cpu, mean=1.0):
@@ -82,3 +82,25 @@ def test_the_import_benchmark_writes_what_it_measured(tmp_path, capsys):
     assert pairs[0][0] > 0
     page = _report.publish(path, tmp_path).read_text()
     assert page.startswith("## Import time") and "import json" in page and "- ours: jax" in page
+
+
+def side(cpu, temporaries):
+    return {"cpu": [cpu], "temporaries": temporaries, "compile_cpu": 1.0, "mean": 1.0}
+
+
+def test_targets_of_empirical_kernels_are_ratios_to_the_right_sides():
+    mlp = {"ours-structured": side(1.0, 2**20), "ours-closed": side(1.1, 2**25 + 1)}
+    mlp |= {"peer-1": side(50.0, 0), "peer-2": side(9.0, 0), "peer-3": side(0.8, 0)}
+    resnet = {"ours-structured": side(1.0, 2**20), "ours-vector_product": side(6.0, 2**21)}
+    lines = empirical.targets_table({"MLP": mlp, "ResNet": resnet}).splitlines()[2:]
+    assert ["MISSED" in line for line in lines] == [True, False, True, True, False, True]
+    assert "1.25" in lines[2]
+    assert "0.02" in lines[3]
+    assert "not told" in empirical.sides_table({"MLP": mlp})
+
+
+def test_sides_of_empirical_kernels_run_the_same_function(tmp_path, capsys):
+    cases = {"MLP": ("mlp", 8, 3, ("ours-structured", "ours-closed", "ours-vector_product"))}
+    path = empirical.main(cases, rounds=1, with_peer=False, folder=tmp_path)
+    assert json.loads(path.read_text())["cases"]["MLP"]["ours-structured"]["temporaries"] > 0
+    assert "OURS ALONE" in capsys.readouterr().out
