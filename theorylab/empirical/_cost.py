@@ -101,9 +101,9 @@ class Job(NamedTuple):
 
 
 def choose(method: str, g: Example, job: Job, x: Any, reads: list[Read] | None) -> Choice:
-    """Choose the cheapest method by predicted operations, or size the one asked for.
+    """Choose the cheapest method that stays inside the budget, or size the one asked for.
 
-    ``x`` is what ``g`` takes, in shapes; ``reads`` are needed for structured derivatives.
+    Where none stays inside, the one that takes the least memory. ``x`` is what ``g`` takes, in shapes; ``reads`` are needed for structured derivatives.
     """
     forward = traced(g, (job.floats, x))
     choices = []
@@ -114,7 +114,10 @@ def choose(method: str, g: Example, job: Job, x: Any, reads: list[Read] | None) 
     if method in ("auto", "structured"):
         assert reads is not None
         choices.append(_structured(reads, job))
-    return min(choices, key=lambda choice: choice.flops)
+    inside = [choice for choice in choices if choice.bytes <= BUDGET]
+    if not inside:
+        return min(choices, key=lambda choice: choice.bytes)
+    return min(inside, key=lambda choice: choice.flops)
 
 
 def _jacobian(forward: Program, job: Job) -> Choice:
