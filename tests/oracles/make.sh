@@ -54,7 +54,7 @@ echo "oracles: environment ready"
 if [ "$what" = env ]; then exit 0; fi
 
 cd "$root"
-for generator in generate_nt_dense generate_mpmath_dense generate_nt_conv generate_mpmath_conv; do
+for generator in generate_nt_dense generate_mpmath_dense generate_nt_conv generate_mpmath_conv generate_nt_predict; do
   echo "oracles: running $generator"
   JAX_PLATFORMS=cpu "$venv/bin/python" "$here/$generator.py"
 done

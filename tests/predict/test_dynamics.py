@@ -241,6 +241,44 @@ def test_a_mean_whose_terms_cancel_is_not_reported_as_success(x64):
 
 
 @pytest.mark.parametrize("make", [predict.gradient_flow, predict.gradient_steps])
+def test_asymmetric_kernels_are_reported_and_rounding_is_not(x64, make):
+    (k, ks, kss), y, f0, f0s = problem()
+    turned = np.triu(np.ones((N, N))) * 1e-3
+    tilted = np.triu(np.ones((M, M))) * 1e-3
+    ntk, nngp = Pair(k.nngp, k.ntk + turned), Pair(k.nngp + turned, k.ntk)
+    middle = Pair(k.nngp, k.ntk + (turned + turned.T) / 2)
+    p = make(ntk, y, learning_rate=RATE)(4, ks, kss)
+    symmetric = make(middle, y, learning_rate=RATE)(4, ks, kss)
+    assert p.status == Status.ASYMMETRIC
+    assert symmetric.status == Status.SUCCESS
+    np.testing.assert_allclose(p.mean, symmetric.mean, atol=1e-14)
+    # The other kernels matter where the covariance is made of them.
+    drawn = make(nngp, y, learning_rate=RATE)
+    assert drawn(4, ks, kss).status == drawn(4).status == Status.ASYMMETRIC
+    assert drawn(4, ks).status == drawn(4, ks, kss, f0, f0s).status == Status.SUCCESS
+    other = Pair(kss.nngp + tilted, kss.ntk)
+    assert make(k, y, learning_rate=RATE)(4, ks, other).status == Status.ASYMMETRIC
+    for dtype in (np.float64, np.float32):
+        rounded = (k.ntk * (1 + 50 * np.finfo(dtype).eps * np.triu(turned * 1e3))).astype(dtype)
+        p = make(rounded, y.astype(dtype), learning_rate=RATE)(4)
+        assert p.status == Status.SUCCESS
+
+
+@pytest.mark.parametrize("make", [predict.gradient_flow, predict.gradient_steps])
+def test_times_and_ridges_that_turn_out_negative_under_jit_give_nan_and_say_so(x64, make):
+    (k, _, _), y, _, _ = problem()
+
+    def trained(t, ridge):
+        return make(k.ntk, y, learning_rate=RATE, ridge=ridge)(t)
+
+    for t, ridge in ((-1.0, 0.1), (2.0, -0.1), ([2.0, -1.0], 0.1)):
+        p = jax.jit(trained)(jnp.asarray(t), ridge)
+        assert p.status == Status.NONFINITE
+        assert np.isnan(p.mean).any()
+    assert jax.jit(trained)(2.0, 0.1).status == Status.SUCCESS
+
+
+@pytest.mark.parametrize("make", [predict.gradient_flow, predict.gradient_steps])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nonfinite_kernels_and_targets_give_nan_and_say_so(x64, make, bad):
     (k, ks, kss), y, _, _ = problem()

@@ -144,6 +144,33 @@ def test_float32_is_within_its_rounding_of_float64():
     assert half.mean.dtype == jnp.float32
 
 
+def test_means_of_close_points_are_right_to_a_third_of_their_digits_wherever_float32_succeeds():
+    # The solution loses its digits here before the sum over its terms does.
+    _, _, _, y = problem(dtype=np.float32)
+    x = np.r_[np.linspace(0, 2, 6), 1e-4, 0.4001, 0.3, 1.1, 1.7]
+    k = np.exp(-((x[:, None] - x) ** 2) / 2).astype(np.float32)
+    wide = k.astype(float)
+    trusted = []
+    for noise in 10.0 ** np.arange(-8, 0):
+        p = predict.posterior(k[:8, :8], k[8:, :8], None, y, noise=noise)
+        noisy = wide[:8, :8] + float(np.float32(noise) + p.jitter) * np.eye(8)
+        error = np.abs(p.mean - wide[8:, :8] @ np.linalg.solve(noisy, y.astype(float))).max()
+        trusted.append(bool(p.status == Status.SUCCESS))
+        assert not trusted[-1] or error < 5e-3 * np.abs(y).max()
+    assert not trusted[0]
+    assert all(trusted[-3:])
+
+
+def test_a_kernel_with_a_negative_eigenvalue_beyond_rounding_is_indefinite(x64):
+    k, ks, _, y = problem()
+    w, v = np.linalg.eigh(k)
+    slightly = (v * np.r_[-1e-6, w[1:]]) @ v.T
+    p = predict.posterior(slightly, ks, None, y)
+    assert p.status == Status.INDEFINITE
+    assert 1e-6 < p.jitter < 1e-4
+    assert np.isfinite(p.mean).all()
+
+
 def test_strict_promotion_finds_nothing(x64, strict_promotion):
     k, ks, kss, y = problem()
     jax.grad(lambda s: predict.posterior(s * k, ks, kss, y, noise=0.1).cov.sum())(jnp.ones(()))

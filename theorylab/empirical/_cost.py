@@ -103,7 +103,8 @@ class Job(NamedTuple):
 def choose(method: str, g: Example, job: Job, x: Any, reads: list[Read] | None) -> Choice:
     """Choose the cheapest method that stays inside the budget, or size the one asked for.
 
-    Where none stays inside, the one that takes the least memory. ``x`` is what ``g`` takes, in shapes; ``reads`` are needed for structured derivatives.
+    Where none stays inside, the one that takes the least memory. ``x`` is what ``g`` takes, in
+    shapes; ``reads`` are needed for structured derivatives.
     """
     forward = traced(g, (job.floats, x))
     choices = []

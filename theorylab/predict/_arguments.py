@@ -97,6 +97,23 @@ def scalar(name: str, value: Any, *, positive: bool) -> ArrayLike:
     return value
 
 
+def fraction(name: str, value: Any) -> ArrayLike:
+    """Check a real scalar; plain numbers must lie in [0, 1)."""
+    if isinstance(value, numbers.Real | np.bool_) and not 0 <= float(value) < 1:
+        raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+    return scalar(name, value, positive=False)
+
+
+def count(name: str, value: Any, remedy: str) -> int:
+    """Check a positive whole number that is known before tracing."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a plain positive whole number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number) or number < 1 or number != math.floor(number):
+        raise ValueError(f"{name} must be a positive whole number ({remedy}), got {value!r}")
+    return int(number)
+
+
 def times(name: str, t: Any, *, whole: bool) -> jax.Array | np.ndarray:
     """Check a scalar or vector of times (real) or of step counts (whole or infinite)."""
     checked: Any = t if hasattr(t, "dtype") else np.asarray(t)

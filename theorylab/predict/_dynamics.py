@@ -34,9 +34,11 @@ from theorylab.predict._arguments import (
 )
 from theorylab.predict._results import (
     Prediction,
+    asymmetry,
     cancellation,
     finite,
     first_trouble,
+    not_negative,
     tidy_covariance,
 )
 from theorylab.predict._spectral import Spectrum, decompose, dot, learn
@@ -64,7 +66,7 @@ class Query(NamedTuple):
 
 @jax.jit
 def _train(ntk: jax.Array, nngp: jax.Array | None, y: jax.Array, rate: Any, ridge: Any) -> Trained:
-    return Trained(decompose(ntk), nngp, y, rate / len(ntk), ridge)
+    return Trained(decompose(ntk), nngp, y, rate / len(ntk), not_negative(ridge))
 
 
 def train(k_train: Any, y: ArrayLike, learning_rate: Any, ridge: Any) -> Trained:
@@ -128,6 +130,7 @@ def query(
 
 def predict(trained: Trained, asked: Query, time: jax.Array, *, discrete: bool) -> Prediction:
     """Predict at one time, or along a leading axis at several."""
+    time = not_negative(time)
     if time.ndim == 0:
         return _at(trained, asked, time, discrete)
     mean, cov, statuses = jax.vmap(lambda t: _at(trained, asked, t, discrete)[:3])(time)
@@ -144,28 +147,30 @@ def _at(trained: Trained, asked: Query, time: jax.Array, discrete: bool) -> Pred
     def learned(residuals: jax.Array) -> tuple[jax.Array, jax.Array]:
         return learn(spectrum, residuals, ridge=ridge, rate=rate, time=time, discrete=discrete)
 
-    random = None if nngp is None or asked.f0_train is not None else (nngp + nngp.T) / 2
+    drawn = nngp if asked.f0_train is None else None  # the covariance of a random start
     if asked.ntk is None:
         start = asked.f0_train
-        if random is None:
+        if drawn is None:
             change = learned(residual)[1]
         else:
+            random = (drawn + drawn.T) / 2
             unit = jnp.eye(len(y), dtype=y.dtype)
             fit = learned(jnp.concatenate([residual, unit], axis=1))[1]
             change, left = fit[:, :outputs], unit - fit[:, outputs:]
             cov, negative = tidy_covariance(dot(dot(left, random), left.T), random)
-            codes.append(negative)
+            codes += [asymmetry(drawn), negative]
     else:
         start = asked.f0_test
-        if random is None or asked.cross is None or asked.prior is None:
+        if drawn is None or asked.cross is None or asked.prior is None:
             alpha = learned(residual)[0]
         else:
             both = learned(jnp.concatenate([residual, asked.ntk.T], axis=1))[0]
             alpha, weights = both[:, :outputs], both[:, outputs:].T  # A_t
+            random = (drawn + drawn.T) / 2
             shared = dot(weights, asked.cross.T)
             cov = asked.prior - shared - shared.T + dot(dot(weights, random), weights.T)
             cov, negative = tidy_covariance(cov, asked.prior)
-            codes.append(negative)
+            codes += [asymmetry(drawn), asymmetry(asked.prior), negative]
         change = dot(asked.ntk, alpha)
         codes.append(cancellation(asked.ntk, alpha, jnp.max(jnp.abs(residual))))
     change = change.reshape(len(change), *y.shape[1:])

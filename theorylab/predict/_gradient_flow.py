@@ -80,7 +80,8 @@ def gradient_flow(
     ----------
     k_train
         (n, n) NTK of the training points, an array; or a pair with fields ``nngp`` and ``ntk``,
-        both (n, n), which also gives the covariance of an ensemble of networks.
+        both (n, n), which also gives the covariance of an ensemble of networks. Where only the last
+        layer is trained, the NTK is the NNGP: pass pairs that hold it twice.
     y
         Targets, (n,) or (n, ...). Outputs share the kernel; n counts points, not outputs.
     learning_rate
@@ -116,11 +117,14 @@ def gradient_flow(
     -----
     Limits: one kernel for all outputs. Where the kernel has eigenvalues below ``-8 eps`` of its
     largest, ``status`` is ``Status.INDEFINITE``; ``jitter`` is the size of the most negative one
-    (set to zero). Eigenvalues below ``8 eps`` of the largest count as null. NaN in gives NaN out
-    with ``Status.NONFINITE``; a mean that is a difference of huge terms, as where test and training
-    kernels do not belong together, has ``Status.ILL_CONDITIONED``. float32 in, float32 out; float16
-    and bfloat16 are computed in float32. First derivatives with respect to everything, t included;
-    second ones not in ``k_train``. Cost: one eigendecomposition here, products only in the call.
+    (set to zero). A kernel that differs from its transpose by more than ``sqrt(eps)`` of its
+    largest entry has ``Status.ASYMMETRIC``; the result is that of its symmetric part. Eigenvalues
+    below ``8 eps`` of the largest count as null. NaN in, or a time or ridge that turns out negative
+    under ``jit``, gives NaN out with ``Status.NONFINITE``; a mean that is a difference of huge
+    terms, as where test and training kernels do not belong together, has
+    ``Status.ILL_CONDITIONED``. float32 in, float32 out; float16 and bfloat16 are computed in
+    float32. First derivatives with respect to everything, t included; second ones not in
+    ``k_train``. Cost: one eigendecomposition here, products only in the call.
 
     References
     ----------

@@ -1,17 +1,12 @@
-r"""Gaussian-process posterior by Cholesky, with a reported jitter and an honest status.
+r"""Gaussian-process posterior by one Cholesky factor, and what other posteriors share with it.
 
 Differs from the paper / reference:
-  1. Rasmussen & Williams (2006, algorithm 2.1) assume that the factorisation succeeds. Here a pivot
-     below ``PIVOT * eps`` of the mean diagonal counts as failure, since it is rounding; then a
-     jitter of ``eps`` times the mean diagonal is tried, ten times more each time, up to ``LARGEST``
-     of it.
-  2. Solutions go through ``jax.lax.custom_linear_solve``, so the loop and the factor need no
-     derivative and derivatives of every order exist.
-  3. PIVOT = 8, as NOISE in ``_spectral``. LARGEST = 1e-2: a kernel that needs more is not one up to
-     rounding in any dtype.
+  1. What is done about kernels that are not positive, and about derivatives, is said in
+     ``_cholesky``.
+  2. Mean and covariance come out of the explicit solutions, not out of the factor (Rasmussen &
+     Williams 2006, algorithm 2.1), since solutions have derivatives of every order.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -28,26 +23,36 @@ from theorylab.predict._arguments import (
     shaped,
     targets,
 )
+from theorylab.predict._cholesky import Factored, factorise, solve, uncertain_mean
 from theorylab.predict._results import (
     Prediction,
-    Status,
+    asymmetry,
     cancellation,
-    code,
     finite,
     first_trouble,
     tidy_covariance,
 )
 from theorylab.predict._spectral import dot
 
-PIVOT = 8
-LARGEST = 1e-2
+
+class Problem(NamedTuple):
+    """Everything that a posterior is given, checked and of one dtype."""
+
+    train: jax.Array  # (n, n)
+    cross: jax.Array  # (m, n)
+    test: jax.Array | None  # (m, m)
+    y: jax.Array  # (n, ...)
+    noise: jax.Array
 
 
-class _Attempt(NamedTuple):
-    number: jax.Array
-    jitter: jax.Array
-    factor: jax.Array
-    success: jax.Array
+class Conditioned(NamedTuple):
+    """A Gaussian process given the targets; ``alpha`` (n, c) solves for the flattened targets."""
+
+    factored: Factored
+    alpha: jax.Array
+    mean: jax.Array
+    cov: jax.Array | None
+    status: jax.Array
 
 
 def posterior(
@@ -92,11 +97,13 @@ def posterior(
     Notes
     -----
     Limits: ``Status.NOT_FACTORED`` (and NaN) when even a jitter of 1e-2 of the mean diagonal does
-    not help; ``Status.ILL_CONDITIONED`` when the terms of the mean cancel so far that less than a
-    third of the digits are left (6e-6 of the targets in float64, 5e-3 in float32);
-    ``Status.INDEFINITE`` when a variance comes out negative beyond rounding; NaN in gives NaN out
-    and ``Status.NONFINITE``. float32 in, float32 out; float16 and bfloat16 are computed in float32.
-    All derivatives exist; the jitter is a constant to them.
+    not help; ``Status.ASYMMETRIC`` when a kernel of points with themselves is not symmetric (its
+    symmetric part is used); ``Status.INDEFINITE`` when ``k_train`` needs a jitter beyond rounding
+    (100 n eps of its mean diagonal), or when a variance comes out negative beyond rounding;
+    ``Status.ILL_CONDITIONED`` where rounding leaves less than a third of the digits of the mean
+    (6e-6 of the largest target in float64, 5e-3 in float32). NaN in, or a negative noise that only
+    shows under ``jit``, gives NaN out and ``Status.NONFINITE``. float32 in, float32 out; float16
+    and bfloat16 are computed in float32. All derivatives exist; the jitter is a constant to them.
 
     References
     ----------
@@ -112,20 +119,34 @@ def posterior(
     >>> p.mean.tolist(), p.cov.tolist(), int(p.status)
     ([0.5], [[0.75]], 0)
     """
-    train, cross = _nngp("k_train", k_train), _nngp("k_test_train", k_test_train)
-    test = None if k_test_test is None else _nngp("k_test_test", k_test_test)
+    return _posterior(problem(k_train, k_test_train, k_test_test, y, noise))
+
+
+def problem(k_train: Any, k_test_train: Any, k_test_test: Any, y: ArrayLike, noise: Any) -> Problem:
+    """Check the arguments of a posterior."""
+    train, checked = training(k_train, y)
+    cross = nngp("k_test_train", k_test_train)
+    test = None if k_test_test is None else nngp("k_test_test", k_test_test)
     n, m = train.shape[0], cross.shape[0]
-    shaped("k_train", train, (n, n), "square, one row for each training point")
     shaped("k_test_train", cross, (m, n), f"test points by the {n} training points")
     if test is not None:
         shaped("k_test_test", test, (m, m), f"the {m} test points of k_test_train")
-    y = targets(y, n)
     noise = scalar("noise", noise, positive=False)
-    dtype = common_dtype(train, cross, test, y)
-    return _posterior(*(cast(x, dtype) for x in (train, cross, test, y, noise)))
+    dtype = common_dtype(train, cross, test, checked)
+    arrays: list[Any] = [cast(x, dtype) for x in (train, cross, test, checked, noise)]
+    return Problem(*arrays)
 
 
-def _nngp(name: str, k: Any) -> Any:
+def training(k_train: Any, y: ArrayLike) -> tuple[Any, Any]:
+    """Check a training kernel, of whose pair the NNGP is taken, and its targets."""
+    train = nngp("k_train", k_train)
+    n = train.shape[0]
+    shaped("k_train", train, (n, n), "square, one row for each training point")
+    return train, targets(y, n)
+
+
+def nngp(name: str, k: Any) -> Any:
+    """Take the NNGP of a kernel pair, or the array itself."""
     if is_kernel(k):
         if k.nngp is None:
             raise ValueError(f"{name}.nngp is None: a posterior needs the NNGP, or pass an array")
@@ -133,58 +154,33 @@ def _nngp(name: str, k: Any) -> Any:
     return matrix(name, k)
 
 
-@jax.jit
-def _posterior(
-    train: jax.Array, cross: jax.Array, test: jax.Array | None, y: jax.Array, noise: jax.Array
-) -> Prediction:
-    n = len(train)
-    noisy = (train + train.T) / 2 + noise * jnp.eye(n, dtype=train.dtype)
-    attempt, good = _factor(jax.lax.stop_gradient(noisy))
-
-    def solve(right: jax.Array) -> jax.Array:
-        # The factor serves the system with the jitter; both are constants to derivatives.
-        return jax.lax.custom_linear_solve(
-            lambda v: dot(noisy, v) + attempt.jitter * v,
-            right,
-            lambda _, v: jax.scipy.linalg.cho_solve((attempt.factor, True), v),
-            symmetric=True,
-        )
-
-    flat = y.reshape(n, -1)
-    alpha = solve(flat)
+def condition(given: Problem) -> Conditioned:
+    """Mean and covariance at the test points, given the targets."""
+    train, cross, test, y, noise = given
+    factored = factorise(train, noise)
+    flat = y.reshape(len(y), -1)
+    outputs = flat.shape[1]
+    right = flat if test is None else jnp.concatenate([flat, cross.T], axis=1)
+    solved = solve(factored, right)
+    alpha = solved[:, :outputs]
     mean = dot(cross, alpha)
-    codes = [
-        code(~good, Status.NONFINITE),
-        code(~attempt.success, Status.NOT_FACTORED),
-        cancellation(cross, alpha, jnp.max(jnp.abs(flat))),
-    ]
-    cov = None
+    size = jnp.max(jnp.abs(flat))
+    cov, codes = None, []
     if test is not None:
-        cov, negative = tidy_covariance(test - dot(cross, solve(cross.T)), test)
-        codes.append(negative)
-    mean = mean.reshape(len(mean), *y.shape[1:])
-    jitter = jnp.where(good, attempt.jitter, jnp.nan)
-    return Prediction(mean, cov, first_trouble(*codes, finite(mean, cov)), jitter)
-
-
-def _factor(k: jax.Array) -> tuple[_Attempt, jax.Array]:
-    """Factor ``k`` plus the smallest jitter tried that works; also whether k is finite."""
-    n, eps = len(k), float(jnp.finfo(k.dtype).eps)
-    good = jnp.all(jnp.isfinite(k))
-    k = jnp.where(good, k, jnp.eye(n, dtype=k.dtype))
-    scale = jnp.mean(jnp.abs(jnp.diagonal(k)))
-    attempts = 1 + math.ceil(math.log10(LARGEST / eps))
-
-    def attempt(number: jax.Array) -> _Attempt:
-        growth = jnp.power(jnp.asarray(10, k.dtype), (number - 1).astype(k.dtype))
-        jitter = jnp.where(number == 0, 0, eps * scale * growth)
-        factor = jnp.linalg.cholesky(k + jitter * jnp.eye(n, dtype=k.dtype))
-        pivots = jnp.square(jnp.diagonal(factor))
-        return _Attempt(number + 1, jitter, factor, jnp.min(pivots) > PIVOT * eps * scale)
-
-    first = attempt(jnp.int32(0))
-    last = jax.lax.while_loop(
-        lambda a: ~a.success & (a.number < attempts), lambda a: attempt(a.number), first
+        cov, negative = tidy_covariance(test - dot(cross, solved[:, outputs:]), test)
+        codes = [asymmetry(test), negative]
+    status = first_trouble(
+        factored.status,
+        finite(mean, cov),
+        cancellation(cross, alpha, size),
+        uncertain_mean(factored, cross, alpha, size),
+        *codes,
     )
-    poisoned = jnp.where(good & last.success, last.factor, jnp.nan)
-    return last._replace(factor=poisoned), good
+    mean = mean.reshape(len(mean), *y.shape[1:])
+    return Conditioned(factored, alpha, mean, cov, status)
+
+
+@jax.jit
+def _posterior(given: Problem) -> Prediction:
+    factored, _, mean, cov, status = condition(given)
+    return Prediction(mean, cov, status, factored.jitter)

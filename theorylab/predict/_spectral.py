@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from theorylab._numerics import HIGHEST
 from theorylab.predict._filters import divided_differences, gain
-from theorylab.predict._results import Status, code, first_trouble
+from theorylab.predict._results import Status, asymmetry, code, first_trouble
 
 NOISE = 8
 
@@ -56,6 +56,7 @@ def dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def decompose(kernel: jax.Array) -> Spectrum:
     """Symmetrise and decompose; NaN gives NaN values, and the factorisation never sees it."""
+    crooked = asymmetry(kernel)
     kernel = (kernel + kernel.T) / 2
     constant = jax.lax.stop_gradient(kernel)
     good = jnp.all(jnp.isfinite(constant))
@@ -64,7 +65,7 @@ def decompose(kernel: jax.Array) -> Spectrum:
     )
     floor = NOISE * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
     status = first_trouble(
-        code(~good, Status.NONFINITE), code(values[0] < -floor, Status.INDEFINITE)
+        code(~good, Status.NONFINITE), crooked, code(values[0] < -floor, Status.INDEFINITE)
     )
     jitter = jnp.where(good, jnp.maximum(-values[0], 0), jnp.nan)
     values = jnp.where(good, jnp.maximum(values, 0), jnp.nan)
@@ -148,6 +149,23 @@ def _learn_jvp(
     )
     dfit = dot(dkernel, alpha) + dot(vectors, values[:, None] * dalpha)
     return (alpha, fit), (dot(vectors, dalpha), dfit)
+
+
+def largest_eigenvalue(spectrum: Spectrum) -> jax.Array:
+    """The largest eigenvalue (0 if all are negative), with its first derivative."""
+    return _largest(spectrum.kernel, spectrum.values, spectrum.vectors)
+
+
+@jax.custom_jvp
+def _largest(kernel: jax.Array, values: jax.Array, vectors: jax.Array) -> jax.Array:
+    return values[-1]
+
+
+@_largest.defjvp
+def _largest_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    values, vectors = _once(*primals)
+    top = vectors[:, -1:]
+    return values[-1], dot(top.T, dot(tangents[0], top))[0, 0]
 
 
 @jax.custom_jvp
