@@ -169,7 +169,7 @@ def masked():
         z = jnp.tanh(x @ (p["w"] * mask))
         return jnp.tanh(z @ jnp.where(keep, p["v"], 0.0)) @ p["out"]
 
-    return Case(f, params, _inputs(5))
+    return Case(f, params, _inputs(5), ("'v'",))
 
 
 def function_of_the_weight():

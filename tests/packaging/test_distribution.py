@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
-CORE = {"jax", "jaxlib", "numpy", "scipy", "optax", "jaxtyping"}
+CORE = {"diffrax", "jax", "jaxlib", "numpy", "scipy", "optax", "jaxtyping"}
 EXTRAS = {"experiments", "notebooks", "docs", "interop", "dev", "gpu", "tpu"}
 BROKEN = ("0.10.2", "0.11.0", "0.11.1")
 

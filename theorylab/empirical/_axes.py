@@ -10,6 +10,7 @@ Differs from the paper / reference:
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -107,6 +108,11 @@ def as_axes(argument: str, axes: object) -> tuple[int, ...]:
     ):
         return tuple(int(a) for a in axes)
     raise TypeError(f"{argument} must be a tuple of whole numbers, got {axes!r}")
+
+
+def widest(arrays: Iterable[Any]) -> Any:
+    """The widest dtype of some floating arrays, float32 at least: what a kernel of them has."""
+    return max([np.dtype(np.float32), *(a.dtype for a in arrays)], key=lambda d: d.itemsize)
 
 
 def contract_jacobians(rows: jax.Array, columns: jax.Array, axes: Axes) -> jax.Array:

@@ -115,10 +115,20 @@ def choose(method: str, g: Example, job: Job, x: Any, reads: list[Read] | None) 
     if method in ("auto", "structured"):
         assert reads is not None
         choices.append(_structured(reads, job))
+    if method == "auto" and not _has_forward_mode(forward):
+        choices = [choice for choice in choices if choice.method != "vector_product"]
     inside = [choice for choice in choices if choice.bytes <= BUDGET]
     if not inside:
         return min(choices, key=lambda choice: choice.bytes)
     return min(inside, key=lambda choice: choice.flops)
+
+
+def _has_forward_mode(program: Program) -> bool:
+    """Whether a function can be pushed forward: what has a ``jax.custom_vjp`` cannot."""
+    return all(
+        not step.name.startswith("custom_vjp") and all(map(_has_forward_mode, step.inner))
+        for step in program.steps
+    )
 
 
 def _jacobian(forward: Program, job: Job) -> Choice:

@@ -21,6 +21,7 @@ from theorylab.empirical._function import (
     hashable,
     one_example,
     output_shapes,
+    require_same_outputs,
     same_kind,
     split_params,
     whole_batch,
@@ -118,7 +119,8 @@ def decide(asked: Question, split: Split, x1: Tree, x2: Tree | None) -> Decision
     if whole:
         shapes = batch_shapes(f, structure, split, x1, n1)
         if n2 is not None:
-            batch_shapes(f, structure, split, x2, n2)
+            others = batch_shapes(f, structure, split, x2, n2)
+            require_same_outputs(shapes, others, n1, n2)
         g = whole_batch(f, structure, split)
         example = jax.tree.map(_shape, x1)
     else:

@@ -106,11 +106,14 @@ def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
         return Leaf(None, unused, True, "unused: contributes nothing")
     if sum(n > 1 for n in shape) < 2:
         return Leaf(None, alone, True, "a vector: its gradient is no larger than its signal")
-    walk = Walk(program)
+    walk = Walk(program, renumber=not whole)
     try:
         found, terms = walk.from_leaf(root)
     except Unrecognised as reason:
         return Leaf(None, alone, False, f"not recognised: {reason}")
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # An operation that is written down in a way unknown here: slower, never wrong.
+        return Leaf(None, alone, False, f"not recognised: {type(error).__name__}: {error}")
     kept = _form(program, terms, found, out, whole)
     kinds = ", ".join(sorted(walk.found)) or "no product"
     if kept is None:

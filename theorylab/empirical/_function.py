@@ -32,18 +32,20 @@ class Split(NamedTuple):
 class Keywords(NamedTuple):
     """How to put keyword arguments together again; hashable.
 
-    ``plain`` are the leaves that are no arrays, None in the place of those that are.
+    ``plain`` are the leaves that are no arrays, None in the place of those that are. Each comes
+    with its type and, for numbers, how it is written: 1, 1.0 and True are equal, and so are 0.0 and
+    -0.0, but a function may tell them apart.
     """
 
     treedef: Any
-    plain: tuple[Any, ...]
+    plain: tuple[tuple[Any, type, str], ...]
     is_array: tuple[bool, ...]
 
     def join(self, options: list[Any]) -> dict[str, Any]:
         """Rebuild the keyword arguments from their arrays."""
         arrays = iter(options)
         leaves = zip(self.is_array, self.plain, strict=True)
-        return self.treedef.unflatten([next(arrays) if own else value for own, value in leaves])
+        return self.treedef.unflatten([next(arrays) if own else value[0] for own, value in leaves])
 
 
 class Structure(NamedTuple):
@@ -64,10 +66,22 @@ class Structure(NamedTuple):
 
 
 class Opaque:
-    """Wraps a function that cannot be hashed, so that it can be a static argument (of one call)."""
+    """A function that cannot be hashed, as a static argument: known by its identity.
+
+    A bound method is made anew whenever it is named, so it is known by its object and function.
+    """
 
     def __init__(self, f: Callable[..., Any]) -> None:
         self.f = f
+        owner = getattr(f, "__self__", None)
+        method = getattr(f, "__func__", None)
+        self.known_by = (id(f),) if owner is None or method is None else (id(owner), id(method))
+
+    def __hash__(self) -> int:
+        return hash(self.known_by)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and self.known_by == other.known_by
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.f(*args, **kwargs)
@@ -120,7 +134,12 @@ def split_keywords(kwargs: dict[str, Any]) -> tuple[list[Any], Keywords]:
                 raise TypeError(f"{name} must be an array or hashable, got {got}") from None
         plain.append(_ARRAY if traced else leaf)
     is_array = tuple(value is _ARRAY for value in plain)
-    kept = tuple(None if value is _ARRAY else value for value in plain)
+    kept = tuple(
+        (None, type(None), "")
+        if value is _ARRAY
+        else (value, type(value), repr(value) if isinstance(value, float | complex) else "")
+        for value in plain
+    )
     return options, Keywords(jax.tree.structure(kwargs), kept, is_array)
 
 
@@ -173,17 +192,29 @@ def output_shapes(f: Callable[..., Tree], structure: Structure, split: Split, x:
     if n == 1:
         return shapes
     whole = batch_shapes(f, structure, split, x, n)
+    require_same_outputs(shapes, whole, 1, n)
+    return shapes
+
+
+def require_same_outputs(shapes: Tree, others: Tree, n: int, m: int) -> None:
+    """Require that batches of n and of m examples give the same outputs for each."""
+    first: Any = jax.tree.structure(shapes)
+    second: Any = jax.tree.structure(others)
+    if first != second:
+        raise ValueError(
+            f"f(params, x) must return the same tree for every batch: a batch of {n} gave {first}, "
+            f"a batch of {m} gave {second}"
+        )
     for (name, a), (_, b) in zip(
         leaves_with_names("f(params, x)", shapes),
-        leaves_with_names("f(params, x)", whole),
+        leaves_with_names("f(params, x)", others),
         strict=True,
     ):
         if a.shape[1:] != b.shape[1:]:
             raise ValueError(
-                f"{name} must have the same shape for every example: a batch of 1 gave {a.shape}, "
-                f"a batch of {n} gave {b.shape}"
+                f"{name} must have the same shape for every example: a batch of {n} gave "
+                f"{a.shape}, a batch of {m} gave {b.shape}"
             )
-    return shapes
 
 
 def batch_shapes(

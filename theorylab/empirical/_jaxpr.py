@@ -335,6 +335,8 @@ def _evaluator(equation: Any) -> Callable[..., Sequence[Any]]:
 
 def _details(equation: Any) -> Any:
     params, name = equation.params, equation.primitive.name
+    if name == "reshape":
+        return params.get("dimensions")
     if name == "transpose":
         return params["permutation"]
     if name == "reduce_sum":

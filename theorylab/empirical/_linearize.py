@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from theorylab.empirical._function import Split, hashable
-from theorylab.empirical._origin import origin_of
+from theorylab.empirical._origin import Outputs, apart, origin_of
 
 Tree = Any
 
@@ -48,8 +47,10 @@ def linearize(f: Callable[..., Tree], params: Tree) -> Callable[..., Tree]:
     Notes
     -----
     Limits: exact where ``f`` is linear in its parameters, else the error is of second order in the
-    distance. One call costs about two forward passes; no Jacobian is formed. dtypes are those of
-    ``f``, but float16 and bfloat16 parameters are widened to float32.
+    distance. One call costs about two forward passes; no Jacobian is formed. Functions with a
+    ``jax.custom_vjp`` have no forward mode, which is needed here. Outputs that are not floating
+    point are those at the expansion point. dtypes are those of ``f``, but float16 and bfloat16
+    parameters are widened to float32.
 
     References
     ----------
@@ -67,10 +68,11 @@ def linearize(f: Callable[..., Tree], params: Tree) -> Callable[..., Tree]:
     origin = origin_of(params)
 
     def f_lin(params: Tree, *args: Any, **kwargs: Any) -> Tree:
-        def at(floats: list[jax.Array]) -> Tree:
-            return f(origin.structure.join(Split(floats, origin.fixed, [])), *args, **kwargs)
+        def at(floats: list[jax.Array]) -> tuple[list[jax.Array], Outputs]:
+            return apart(f(origin.structure.join(Split(floats, origin.fixed, [])), *args, **kwargs))
 
-        value, change = jax.jvp(at, (origin.floats,), (origin.steps(params),))
-        return jax.tree.map(jnp.add, value, change)
+        steps = origin.steps(params)
+        value, change, outputs = jax.jvp(at, (origin.floats,), (steps,), has_aux=True)
+        return outputs.together([a + b for a, b in zip(value, change, strict=True)])
 
     return f_lin

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from theorylab.empirical._axes import Axes, contract_jacobians, reduce_full
+from theorylab.empirical._axes import Axes, contract_jacobians, reduce_full, widest
 
 Tree = Any
 Example = Callable[[list[jax.Array], Tree], list[jax.Array]]
@@ -80,8 +80,10 @@ def vector_product(
             return products
 
         full = column(columns) if whole else jax.lax.map(column, columns)
+        dtype = widest(floats)  # that of a Jacobian
         return [
-            reduce_full(leaf, out) / out.traced_size for leaf, out in zip(full, axes, strict=True)
+            reduce_full(leaf, out).astype(dtype) / out.traced_size
+            for leaf, out in zip(full, axes, strict=True)
         ]
 
     return Method(lambda x: x, combine)

@@ -61,7 +61,8 @@ def ntk(
         operands contracted in pairs, which never forms the Jacobian of a matrix or filter where
         that is dearer; leaves where none is found get their Jacobian. ``"jacobian"``: contracts
         Jacobians. ``"vector_product"``: NTK-vector products. ``"auto"``: the one with the lowest
-        predicted cost. Their values agree to rounding; :func:`explain` says what would be done.
+        predicted cost. Their values agree to rounding (see the limits below); :func:`explain` says
+        what would be done.
     trace_axes
         Output axes (as of ``f``'s output, the batch being axis 0) over whose pairs to take the
         *mean* of the diagonal. For outputs of shape (n,) the default means no axis.
@@ -97,13 +98,17 @@ def ntk(
     Notes
     -----
     Limits: with ``batch_axis=0`` layers that mix the examples of a batch are outside the definition
-    and not detected. A pass through ``jax.checkpoint`` is written out by structured derivatives,
-    so that it saves no memory there. Integer inputs are passed on to ``f`` (tokens).
-    Products inside ``f`` have the precision that ``f`` gives them; those of the kernel have the
-    highest. float32 in, float32 out; float16 and bfloat16 parameters, inputs and outputs are
-    widened to float32 (what ``f`` computes in half precision inside, structured derivatives
-    multiply in float32). The function is compiled here, once for each ``f`` and shapes: pass the
-    same function object again. Memory: what two tiles need, inside 512 MiB, and the result; a
+    and not detected. Structured derivatives multiply stored signals by each other and
+    backpropagated ones by each other: where the squares of either leave the range of the dtype
+    (signals above 1e19 or so in float32) they give infinities or NaN, though Jacobians might not.
+    NTK-vector products need forward mode, which a ``jax.custom_vjp`` has not (``"auto"`` knows). A
+    pass through ``jax.checkpoint`` is written out by structured derivatives, so that it saves no
+    memory there. Integer inputs are passed on to ``f`` (tokens). Products inside ``f`` have the
+    precision that ``f`` gives them; those of the kernel have the highest. float32 in, float32 out;
+    float16 and bfloat16 parameters, inputs and outputs are widened to float32 (what ``f`` computes
+    in half precision inside, structured derivatives multiply in float32). The function is compiled
+    here, once for each ``f`` and shapes: pass the same function object again. One that cannot be
+    hashed is known by its identity. Memory: what two tiles need, inside 512 MiB, and the result; a
     single example may need more.
 
     References

@@ -42,6 +42,33 @@ class Origin(NamedTuple):
         return steps
 
 
+@jax.tree_util.register_static
+class _Place:
+    """Marks the place of a floating output."""
+
+
+class Outputs(NamedTuple):
+    """What ``f`` returns, with marks in the places of its floating leaves."""
+
+    rest: Tree
+
+    def together(self, floats: list[jax.Array]) -> Tree:
+        """Put floating leaves into their places."""
+        given = iter(floats)
+        is_mark = lambda a: isinstance(a, _Place)  # noqa: E731
+        return jax.tree.map(lambda a: next(given) if is_mark(a) else a, self.rest, is_leaf=is_mark)
+
+
+def apart(out: Tree) -> tuple[list[jax.Array], Outputs]:
+    """Floating leaves of what ``f`` returns, and the rest, which has no derivative."""
+    leaves = jax.tree.leaves(out)
+    treedef: Any = jax.tree.structure(out)
+    is_float = [jnp.issubdtype(jnp.result_type(a), jnp.floating) for a in leaves]
+    floats = [a for a, own in zip(leaves, is_float, strict=True) if own]
+    rest = [_Place() if own else a for a, own in zip(leaves, is_float, strict=True)]
+    return floats, Outputs(treedef.unflatten(rest))
+
+
 def origin_of(params: Tree) -> Origin:
     """Check the expansion point."""
     split, structure = split_params(params)

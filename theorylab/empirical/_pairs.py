@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from theorylab.empirical._axes import COLUMN, ROW, Axes
+from theorylab.empirical._axes import COLUMN, ROW, Axes, widest
 from theorylab.empirical._contract import Labels, Plan, multiply, plan
 
 OWN = 1_000_000  # labels of a column's own axes are moved by this
@@ -127,8 +127,7 @@ def contract(
             case _:
                 axis = held_column[source.first].labels.index(_index(held, source.second))
                 arrays.append(_picked(column[source.first], row[source.second], axis))
-    floats = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
-    dtype = jnp.result_type(*floats)
+    dtype = widest(a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating))
     arrays = [a.astype(dtype) for a in arrays]
     return multiply(arrays, [s.labels for s in pair.sources], out, pair.plan.order)
 

@@ -94,19 +94,21 @@ def scatter(walk: Walk, at: At) -> list[Term]:
     for a, place in window.items():
         inner[place] = None if a == axis else at.labels[a]
     spots = tuple(label for place, label in enumerate(inner) if place not in window.values())
-    length, dtype = shape.shape[axis], signal.dtype
+    length = shape.shape[axis]
+    across = list(window.values())
 
     def position(i: jax.Array) -> jax.Array:
         one = i[..., column]
         return jnp.clip(one, 0, length - 1) if clips else one
 
-    def inside(i: jax.Array) -> jax.Array:
-        return ((i >= 0) & (i < length)).astype(dtype)
+    def inside(added: jax.Array, i: jax.Array) -> jax.Array:
+        return jnp.where(jnp.expand_dims((i >= 0) & (i < length), across), added, 0)
 
     rows = at.program.add("rows", position, indices)
+    if not clips:  # what lies outside is dropped, whatever it is
+        updates = at.program.add("inside", inside, updates, rows)
     walk.found.add("embedding")
-    term = (Operand(updates, tuple(inner)), Operand(rows, spots, at.labels[axis]))
-    return [term if clips else (*term, Operand(at.program.add("in", inside, rows), spots))]
+    return [(Operand(updates, tuple(inner)), Operand(rows, spots, at.labels[axis]))]
 
 
 def stored_first(at: At) -> bool:

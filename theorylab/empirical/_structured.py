@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from theorylab.empirical._axes import COLUMN, ROW, Axes
+from theorylab.empirical._axes import COLUMN, ROW, Axes, widest
 from theorylab.empirical._contract import spread
 from theorylab.empirical._forms import Form, Group, Read
 from theorylab.empirical._methods import Method
@@ -52,7 +52,7 @@ class Side(NamedTuple):
 
 def structured(rows: Side, columns: Side, floats: list[jax.Array], *, whole: bool) -> Method:
     """Build the method; rows and columns differ where two whole batches differ in length."""
-    dtype = jnp.result_type(*floats)
+    dtype = widest(floats)
 
     def prepare(x: Tree) -> list[Any]:
         n = jax.tree.leaves(x)[0].shape[0]
@@ -116,9 +116,9 @@ def _product_of(group: Group, values: dict[int, jax.Array]) -> jax.Array:
     if group.held.index_of is not None:
         return values[group.factors[0][0]]
     result = None
+    dtype = widest(values[variable] for variable, _ in group.factors)
     for variable, own in group.factors:
         value = values[variable]
-        dtype = jnp.promote_types(value.dtype, jnp.float32)
         factor = spread(value.astype(dtype), own, labels)
         result = factor if result is None else result * factor
     assert result is not None
@@ -134,7 +134,7 @@ def _block(
 ) -> jax.Array:
     """The kernel between two tiles: a sum over leaves, and over pairs of their terms."""
     out = natural(axes)
-    total: Any = 0.0
+    total: Any = jnp.zeros((1,) * len(out), rows.examples.dtype)
     for own, other, row_arrays, column_arrays in zip(
         row_forms, column_forms, rows.leaves, columns.leaves, strict=True
     ):
@@ -146,10 +146,11 @@ def _block(
                 for h, array in zip([*held, *moved], [*a, *b], strict=True):
                     sizes.update(zip(h.labels, array.shape, strict=True))
                 chosen = pair(held, moved, out, sizes)
-                total = total + contract(chosen, a, b, held, moved, out)
+                block = contract(chosen, a, b, held, moved, out)
+                total = total + block.astype(rows.examples.dtype)
     lengths = {ROW: len(rows.examples), COLUMN: len(columns.examples)}
     for labels in axes.labels[:2]:
         lengths.update(zip(labels, axes.sizes, strict=True))
     total = jnp.broadcast_to(total, [lengths[label] for label in out])
     order = [out.index(label) for label in (ROW, COLUMN, *axes.labels[2])]
-    return total.astype(rows.examples.dtype).transpose(order) / axes.traced_size
+    return total.transpose(order) / axes.traced_size

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from theorylab.empirical._function import Split, hashable
-from theorylab.empirical._origin import origin_of
+from theorylab.empirical._origin import Outputs, apart, origin_of
 
 Tree = Any
 
@@ -53,9 +53,10 @@ def taylor_expand(f: Callable[..., Tree], params: Tree, degree: int) -> Callable
     -----
     Limits: exact where ``f`` is a polynomial of that degree in its parameters, else the error is of
     the next order in the distance. Kinked activations (ReLU) have no second derivative: the terms
-    that it would give are left out. dtypes are those of ``f``, but float16 and bfloat16 parameters
-    are widened to float32; in float32 a term of order k is good to about :math:`k` times the
-    rounding of ``f``.
+    that it would give are left out. Functions with a ``jax.custom_vjp`` have no forward mode, which
+    is needed here. Outputs that are not floating point are those at the expansion point. dtypes are
+    those of ``f``, but float16 and bfloat16 parameters are widened to float32; in float32 a term of
+    order k is good to about :math:`k` times the rounding of ``f``.
 
     References
     ----------
@@ -81,23 +82,28 @@ def taylor_expand(f: Callable[..., Tree], params: Tree, degree: int) -> Callable
     def f_taylor(params: Tree, *args: Any, **kwargs: Any) -> Tree:
         steps = origin.steps(params)
 
-        def along(s: jax.Array) -> Tree:
+        def along(s: jax.Array) -> tuple[list[jax.Array], Outputs]:
             floats = [
                 start + s.astype(start.dtype) * step
                 for start, step in zip(origin.floats, steps, strict=True)
             ]
-            return f(origin.structure.join(Split(floats, origin.fixed, [])), *args, **kwargs)
-
-        def series(g: Callable[[jax.Array], Tree], left: int) -> list[Callable[[jax.Array], Tree]]:
-            if left == 0:
-                return [g]
-            return [g, *series(lambda s: jax.jvp(g, (s,), (jnp.ones_like(s),))[1], left - 1)]
+            return apart(f(origin.structure.join(Split(floats, origin.fixed, [])), *args, **kwargs))
 
         zero = jnp.zeros((), jnp.result_type(*origin.floats))
-        total, factorial = along(zero), 1.0
-        for order, derivative in enumerate(series(along, int(degree))[1:], start=1):
+        total, outputs = along(zero)
+        derivative: Callable[[jax.Array], list[jax.Array]] = lambda s: along(s)[0]  # noqa: E731
+        factorial = 1.0
+        for order in range(1, int(degree) + 1):
+            derivative = _derivative(derivative)
             factorial *= order
-            total = jax.tree.map(lambda a, b, c=factorial: a + b / c, total, derivative(zero))
-        return total
+            terms = zip(total, derivative(zero), strict=True)
+            total = [a + b / factorial for a, b in terms]
+        return outputs.together(total)
 
     return f_taylor
+
+
+def _derivative(
+    g: Callable[[jax.Array], list[jax.Array]],
+) -> Callable[[jax.Array], list[jax.Array]]:
+    return lambda s: jax.jvp(g, (s,), (jnp.ones_like(s),))[1]

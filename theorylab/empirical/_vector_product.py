@@ -19,6 +19,7 @@ from theorylab.empirical._function import (
     batch,
     batch_shapes,
     hashable,
+    require_same_outputs,
     same_kind,
     split_params,
 )
@@ -64,10 +65,12 @@ def ntk_vp(
 
     Notes
     -----
-    Limits: each product costs two forward passes and two backward ones, whatever the number of
-    outputs, and their memory for the whole batch; take smaller batches and add up if that is too
-    much. float32 in, float32 out; half precision is widened. Derivatives through the product exist.
-    The program is compiled once for each ``f`` and shapes: pass the same function object again.
+    Limits: functions with a ``jax.custom_vjp`` have no forward mode, which is needed here (JAX's
+    TypeError says so); :func:`ntk` needs none. Each product costs two forward passes and two
+    backward ones, whatever the number of outputs, and their memory for the whole batch; take
+    smaller batches and add up if that is too much. float32 in, float32 out; half precision is
+    widened. Derivatives through the product exist. The program is compiled once for each ``f`` and
+    shapes: pass the same function object again.
 
     References
     ----------
@@ -90,7 +93,8 @@ def ntk_vp(
     if x2 is not None:
         x2, n2 = batch("x2", x2)
         same_kind(x1, x2)
-        shapes = batch_shapes(f, structure, split, x2, n2)
+        first, shapes = shapes, batch_shapes(f, structure, split, x2, n2)
+        require_same_outputs(first, shapes, n1, n2)
 
     def product(v: Tree) -> Tree:
         return _product(split, x1, x2, _like("v", v, shapes), f, structure)

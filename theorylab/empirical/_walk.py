@@ -22,6 +22,8 @@ Differs from the paper / reference:
 import itertools
 from collections.abc import Callable, Sequence
 
+import jax.numpy as jnp
+
 from theorylab.empirical._jaxpr import Program
 from theorylab.empirical._products import convolution, dot, scatter
 from theorylab.empirical._terms import COTANGENT, At, Labels, Operand, Sum, Term, Unrecognised
@@ -32,8 +34,9 @@ MOST_TERMS = 8
 class Walk:
     """One walk back from the gradient of a leaf; labels are numbered from 0 up."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, renumber: bool = True) -> None:
         self.program = program
+        self.renumber = renumber  # whether a leaf that is reshaped may have its axes named anew
         self.found: set[str] = set()  # kinds of products, for the report
         self._fresh = itertools.count()
         self._leaf: set[int | None] = set()
@@ -47,6 +50,8 @@ class Walk:
             indexed = {a.index_of for a in term if a.index_of is not None}
             if any(indexed.intersection(a.labels) for a in term):
                 raise Unrecognised("an indexed axis also appears in a factor")
+            if any(a.index_of is None and not _plain(self.program, a.variable) for a in term):
+                raise Unrecognised("a factor that is no real number of 16 bits or more")
         return self._leaf, terms
 
     def new_labels(self, shape: Sequence[int]) -> Labels:
@@ -66,6 +71,8 @@ class Walk:
             if program.is_zero(variable):
                 return []
             raise Unrecognised("a summand that does not depend on the cotangent")
+        if not _plain(program, variable):
+            raise Unrecognised("a signal that is no real number of 16 bits or more")
         step = program.maker.get(variable)
         if step is None:
             raise Unrecognised("the cotangent itself")
@@ -100,10 +107,12 @@ class Walk:
         """Axes of length 1 come and go; anything else only while all of the leaf is there."""
         before = at.program.shapes[at.step.ins[0]].shape
         after = at.program.shapes[at.variable].shape
+        if at.step.name == "reshape" and at.step.details is not None:
+            raise Unrecognised("a reshape in another order")
         if [n for n in before if n != 1] == [n for n in after if n != 1]:
             kept = iter([label for label, n in zip(at.labels, after, strict=True) if n != 1])
             inner = tuple(next(kept) if n != 1 else None for n in before)
-        elif at.whole and at.step.name == "reshape":
+        elif at.whole and self.renumber and at.step.name == "reshape":
             # The kernel is a sum over all entries of the leaf, which may be numbered anew.
             inner = self.new_labels(before)
             self._leaf = {*inner, None}
@@ -125,6 +134,7 @@ class Walk:
     def subtract(self, at: At) -> list[Term]:
         """A difference."""
         first, second = at.step.ins
+        _same_shape(at, second)
         negative = self._negative(at.program, self._terms(at.program, second, at.labels))
         return self._summand(at, first) + negative
 
@@ -142,6 +152,7 @@ class Walk:
         return self._or_as_it_is(at.program, at.step.ins[0], inner)
 
     def _summand(self, at: At, variable: int) -> list[Term]:
+        _same_shape(at, variable)
         if at.total is not None and variable == at.total.variable:
             at.total.met.append(None)
             return []
@@ -168,19 +179,15 @@ class Walk:
             raise Unrecognised("a quotient by what depends on the cotangent")
         return self._scaled(at, at.program.add("inverse", lambda a: 1 / a, divisor), signal)
 
-    def select(self, at: At) -> list[Term]:
-        """A choice between a signal and zero: a mask."""
-        which, *cases = at.step.ins
-        live = [k for k, v in enumerate(cases) if not at.program.is_zero(v)]
-        if at.program.depends[which] & COTANGENT or len(cases) != 2 or len(live) != 1:
-            raise Unrecognised("a choice between two signals")
-        dtype, case = at.program.shapes[at.variable].dtype, live[0]
-        mask = at.program.add("mask", lambda p: (p == case).astype(dtype), which)
-        return self._scaled(at, mask, cases[case])
-
     def _scaled(self, at: At, factor: int, signal: int) -> list[Term]:
-        shape = at.program.shapes[factor].shape
-        labels = at.labels if shape else ()
+        _same_shape(at, signal)
+        shape, whole = (at.program.shapes[v].shape for v in (factor, at.variable))
+        if shape and any(n not in (1, m) for n, m in zip(shape, whole, strict=True)):
+            raise Unrecognised("a factor of another shape")
+        labels: Labels = ()
+        if shape:
+            pairs = zip(at.labels, shape, strict=True)
+            labels = tuple(None if n == 1 else label for label, n in pairs)
         maker = at.program.maker.get(factor)
         if maker is not None and maker.name == "broadcast_in_dim":
             before = at.program.shapes[maker.ins[0]].shape
@@ -219,6 +226,17 @@ class Walk:
         return operand._replace(variable=outer, labels=labels)
 
 
+def _plain(program: Program, variable: int) -> bool:
+    dtype = program.shapes[variable].dtype
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and dtype.itemsize > 1
+
+
+def _same_shape(at: At, variable: int) -> None:
+    """The operations broadcast axes of length 1; only those that do not are walked through."""
+    if at.program.shapes[variable].shape != at.program.shapes[at.variable].shape:
+        raise Unrecognised("an operation that broadcasts a signal")
+
+
 RULES: dict[str, Callable[[Walk, At], list[Term]]] = {
     **dict.fromkeys(("convert_element_type", "copy", "copy_p", "name"), Walk.same),
     "transpose": Walk.transpose,
@@ -229,7 +247,6 @@ RULES: dict[str, Callable[[Walk, At], list[Term]]] = {
     "reduce_sum": Walk.reduce_sum,
     "mul": Walk.multiply,
     "div": Walk.divide,
-    "select_n": Walk.select,
     "dot_general": dot,
     "conv_general_dilated": convolution,
     **dict.fromkeys(("scatter-add", "scatter_add"), scatter),
