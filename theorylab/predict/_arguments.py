@@ -45,12 +45,16 @@ def _natural(values: jax.Array | np.ndarray, k: Any, which: str) -> jax.Array | 
     """A kernel in natural units, where it may not fit: the status of a prediction says so then.
 
     Kernels that would leave the range of their dtype come with the logarithm of their unit, each
-    with its own.
+    with its own. One that sinks below the range, where only zeros and a few digits are left, is
+    NaN: as a kernel of zeros it would pass for one under which nothing is learned.
     """
     if not hasattr(k, "log_scale"):
         return values
     unit = jnp.exp(jnp.asarray(getattr(k.log_scale, which), values.dtype))
-    return values * unit
+    peak = jnp.max(jnp.abs(values))
+    least = jnp.finfo(values.dtype).tiny / jnp.finfo(values.dtype).eps
+    sunk = (peak > 0) & (peak * unit < least)
+    return jnp.where(sunk, jnp.nan, values * unit)
 
 
 def matrix(name: str, k: ArrayLike) -> jax.Array | np.ndarray:

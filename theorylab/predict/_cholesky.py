@@ -12,8 +12,8 @@ in which the factor and the jitter are constants: both belong to the same matrix
 Differs from the paper / reference:
   1. Rasmussen & Williams (2006, algorithm 2.1) assume that the factorisation succeeds. Here a pivot
      below ``PIVOT * eps`` of its diagonal entry counts as failure, since it is rounding; then a
-     jitter of ``eps`` times the mean diagonal is tried, ten times more each time, up to ``LARGEST``
-     of it.
+     jitter of ``eps`` times the mean diagonal is tried, ten times more each time, while it stays
+     below ``LARGEST`` of it.
   2. Solutions go through ``jax.lax.custom_linear_solve`` and the determinant through its own rule,
      so the loop and the factor need no derivative.
   3. PIVOT = 8, as NOISE in ``_spectral``. LARGEST = 1e-2: a kernel that needs more is not one up to

@@ -130,7 +130,8 @@ def query(
 
 def predict(trained: Trained, asked: Query, time: jax.Array, *, discrete: bool) -> Prediction:
     """Predict at one time, or along a leading axis at several."""
-    time = not_negative(time)
+    # A rate that is not positive shows only here under ``jit``; no time is long enough for it.
+    time = jnp.where(trained.rate > 0, not_negative(time), jnp.nan)
     if time.ndim == 0:
         return _at(trained, asked, time, discrete)
     mean, cov, statuses = jax.vmap(lambda t: _at(trained, asked, t, discrete)[:3])(time)

@@ -71,8 +71,8 @@ def log_marginal_likelihood(k_train: Any, y: ArrayLike, *, noise: Any) -> jax.Ar
     Returns
     -------
     jax.Array
-        Scalar, in nats. NaN, for want of a status, where ``k_train`` is no covariance (not
-        symmetric, or not positive semi-definite, beyond rounding), where there is no Cholesky
+        Scalar, in nats. NaN, for want of a status, where ``k_train`` is not symmetric, where with
+        the noise it is not positive semi-definite, both beyond rounding, where there is no Cholesky
         factor, even with a jitter, and where an input is NaN or (under ``jit``) the noise is
         negative. With a jitter within rounding it is the density with that jitter.
 

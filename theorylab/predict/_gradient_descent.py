@@ -127,8 +127,9 @@ def gradient_descent(
     momentum
         None for the first-order flow; or m in [0, 1). Note that 0 is not None: it has inertia.
     tol
-        Error allowed in each step, relative and in units of the largest start or target. Default:
-        1e-10 in float64, 1e-6 in float32.
+        Error allowed in each step, relative and in units of the largest start or target (1 where
+        targets are labels and the start is zero: then choose units in which f is of order 1).
+        Default: 1e-10 in float64, 1e-6 in float32.
     max_steps
         Steps allowed between two times asked for, an ``int``; static under ``jit``.
 

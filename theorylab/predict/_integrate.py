@@ -86,6 +86,7 @@ def integrate(
     spans = jnp.diff(ordered, prepend=start.t[None])
     numbers = jax.tree.leaves((problem._replace(loss=None), start))
     good = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in numbers]))
+    good &= problem.rate > 0
     if problem.momentum is not None:
         good &= (problem.momentum >= 0) & (problem.momentum < 1)
     # NaN would not stop the search for a step; where there is any, nothing moves until the end.

@@ -94,9 +94,9 @@ def leave_one_out(k_train: Any, y: ArrayLike, *, ridge: Any) -> jax.Array:
     jax.Array
         (n, ...), the shape of y: target minus prediction. For want of a status, an entry is NaN
         where rounding leaves less than a third of its digits (5e-3 of the largest target in
-        float32, 6e-6 in float64), and all are NaN where ``k_train`` is no kernel (not symmetric, or
-        not positive semi-definite, beyond rounding), where there is no Cholesky factor, and where
-        an input is not finite or (under ``jit``) the ridge negative.
+        float32, 6e-6 in float64), and all are NaN where ``k_train`` is not symmetric, where with
+        the ridge it is not positive semi-definite, both beyond rounding, where there is no Cholesky
+        factor, and where an input is not finite or (under ``jit``) the ridge negative.
 
     Raises
     ------

@@ -96,7 +96,7 @@ def posterior(
 
     Notes
     -----
-    Limits: ``Status.NOT_FACTORED`` (and NaN) when even a jitter of 1e-2 of the mean diagonal does
+    Limits: ``Status.NOT_FACTORED`` (and NaN) when even a jitter of 1e-3 of the mean diagonal does
     not help; ``Status.ASYMMETRIC`` when a kernel of points with themselves is not symmetric (its
     symmetric part is used); ``Status.INDEFINITE`` when ``k_train`` needs a jitter beyond rounding
     (100 n eps of its mean diagonal), or when a variance comes out negative beyond rounding;

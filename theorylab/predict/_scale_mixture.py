@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from theorylab._numerics import safe_sqrt
 from theorylab.predict._arguments import cast, count
 from theorylab.predict._cholesky import log_determinant, uncertain_density
 from theorylab.predict._posterior import Problem, condition, problem
@@ -148,11 +149,11 @@ def scale_mixture_posterior(
     effective sample size is below 100: the posterior of s lies where the prior has hardly been
     sampled. It cannot tell of regions where there is no sample at all. The posterior of s narrows
     as ``sqrt(2 / (n c))``, so more targets need more samples. A scale of 0 or infinity counts as
-    one of weight 0 (samplers in float32 return them); a negative one or NaN gives
-    ``Status.NONFINITE``, and so does NaN elsewhere. The samples are cast to the dtype of the
-    arrays: float32 in, float32 out; float16 and bfloat16 are computed in float32. All derivatives
-    exist, also through samples that ``prior`` makes differentiably; the jitter is a constant to
-    them.
+    one of weight 0 (samplers in float32 return them), and so does one so small that the square of y
+    over it leaves the range of the dtype; a negative one or NaN gives ``Status.NONFINITE``, and so
+    does NaN elsewhere. The samples are cast to the dtype of the arrays: float32 in, float32 out;
+    float16 and bfloat16 are computed in float32. All derivatives exist, also through samples that
+    ``prior`` makes differentiably; the jitter is a constant to them.
 
     References
     ----------
@@ -206,7 +207,10 @@ def _mixture(given: Problem, scales: jax.Array) -> ScaleMixture:
     factored, alpha, mean, cov, status = condition(given)
     flat = given.y.reshape(alpha.shape)
     quadratic = jnp.sum(flat * alpha)
-    possible = (scales > 0) & jnp.isfinite(scales)
+    # Below the floor the derivative of the weight overflows, and the weight itself is 0.
+    limits = jnp.finfo(scales.dtype)
+    floor = jnp.maximum(limits.tiny, 10 * safe_sqrt(jnp.abs(quadratic)) / math.sqrt(limits.max))
+    possible = (scales > jax.lax.stop_gradient(floor)) & jnp.isfinite(scales)
     s = jnp.where(possible, scales, 1)
     # The logarithm of N(y; 0, s A), but for what all samples share.
     log_weights = -(flat.size * jnp.log(s) + quadratic / s) / 2

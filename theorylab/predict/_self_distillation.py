@@ -146,11 +146,11 @@ def self_distillation(
     nothing is predicted there (the pseudo-inverse). ``Status.DIVERGES``, with a limit of NaN, for
     weights outside [0, 1] under which the generations grow; ``Status.ILL_CONDITIONED`` for
     predictions at test points that are differences of huge terms; ``ASYMMETRIC``, ``INDEFINITE``
-    and ``NONFINITE`` as for :func:`gradient_flow` (the last also, with NaN, for a ridge that turns
-    out negative under ``jit``). float32 in, float32 out; float16 and bfloat16
-    are computed in float32. First derivatives with respect to everything, second ones not in
-    ``k_train``. Cost: one eigendecomposition, then three (n, n) products with the targets for each
-    generation.
+    and ``NONFINITE`` as for :func:`gradient_flow`, whose limits in float32 hold here as well (the
+    last also, with NaN, for a ridge that turns out negative under ``jit``). float32 in, float32
+    out; float16 and bfloat16 are computed in float32. First derivatives with respect to everything,
+    second ones not in ``k_train``. Cost: one eigendecomposition, then three (n, n) products with
+    the targets for each generation.
 
     References
     ----------
@@ -259,9 +259,12 @@ def _limit(
     spectrum: Spectrum, y: jax.Array, ridge: jax.Array, alpha: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Coefficients and fit of the limit, with the code for there being none."""
-    alpha = jnp.where(ridge == 0, 1, alpha)
+    # Without a ridge the limit is a projection under any weight; its derivative needs the weight.
+    alpha = jnp.where((ridge == 0) & (alpha <= 0), 1, alpha)
     largest = spectrum.values[-1]
-    diverges = (ridge > 0) & (jnp.abs(1 - alpha) * largest >= largest + ridge)
+    # |1 - alpha| largest >= largest + ridge, without the rounding of that sum.
+    excess = jnp.where(alpha < 1, -alpha, alpha - 2) * largest
+    diverges = (ridge > 0) & (excess >= ridge)
     # alpha = 1 where there is no limit, so that no derivative divides by zero.
     safe = jnp.where(diverges, 1, alpha)
     constant = jax.lax.stop_gradient(safe)
