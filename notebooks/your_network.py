@@ -44,7 +44,8 @@ class Network(nnx.Module):
 
 
 digits = data.digits()
-x, y = jnp.asarray(digits.x_train[:200])[..., None], jax.nn.one_hot(digits.y_train[:200], 10) - 0.1
+x = jnp.asarray(digits.x_train[:200])[..., None]
+y = jax.nn.one_hot(digits.y_train[:200], 10) - 0.1
 x_test = jnp.asarray(digits.x_test[:100])[..., None]
 
 # Ten lines, from here:
@@ -55,13 +56,14 @@ def f(params, x):
     return nnx.merge(graph, params)(x)
 
 
-ntk = empirical.ntk(f, params, x)  # (200, 200): mean over the ten outputs
-full = empirical.ntk(f, params, x[:20], trace_axes=())  # (20, 20, 10, 10): every pair of outputs
-print(ntk.shape, full.shape)
+ntk = empirical.ntk(f, params, x)  # mean over the ten outputs
+full = empirical.ntk(f, params, x[:20], trace_axes=())  # every pair of outputs
+print(ntk.shape, full.shape)  # (200, 200), (20, 20, 10, 10)
 
 # %% [markdown]
-# What was done? No Jacobian of a filter or matrix need be formed: the kernel is contracted from the
-# products at the end of each leaf's backward pass. `explain` says so, leaf by leaf.
+# What was done? The product at the end of each leaf's backward pass is found, and its operands are
+# contracted in pairs, without the Jacobian of the leaf, wherever that is predicted to be cheaper.
+# `explain` says so, leaf by leaf.
 
 # %%
 info = empirical.explain(f, params, x, trace_axes=())
@@ -78,7 +80,7 @@ order = np.argsort(digits.y_train[:200], kind="stable")
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
 scale = jnp.sqrt(jnp.diag(ntk))
 axes[0].imshow((ntk / jnp.outer(scale, scale))[order][:, order], cmap="viridis")
-axes[0].set(title="cosine of two gradients", xlabel="image, sorted by digit", ylabel="image")
+axes[0].set(title="cosine of two gradients", xlabel="image, sorted by digit")
 axes[1].semilogy(jnp.linalg.eigvalsh(ntk)[::-1], ".")
 axes[1].set(title="spectrum", xlabel="index", ylabel="eigenvalue")
 plt.show()
@@ -146,7 +148,7 @@ print(empirical.ntk(g, params, flat).shape)
 # %%
 product = empirical.ntk_vp(g, params, flat)
 residual = y - g(params, flat)
-print(product(residual).shape)  # the change of all outputs under one small step of gradient descent
+print(product(residual).shape)  # how one small step of gradient descent changes the outputs
 
 # %% [markdown]
 # And how far is the network from the linear one? Take a real step, and the linear one beside it.

@@ -55,12 +55,15 @@ class Scatter(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One operation: its name, variables in and out, how to carry it out, what is special."""
+    """One operation: its name, variables in and out, how to carry it out, what is special.
+
+    A loop has no ``run``: its :class:`Loop` is evaluated, for what is needed of it.
+    """
 
     name: str
     ins: tuple[int, ...]
     outs: tuple[int, ...]
-    run: Callable[..., Sequence[Any]]
+    run: Callable[..., Sequence[Any]] | None
     details: Any = None  # of the kinds above, or the axes that the operation names
     inner: tuple["Program", ...] = ()
 
@@ -150,7 +153,7 @@ class Program:
             self._variable(v.aval, bits)
             for v, bits in zip(equation.outvars, loop.out_bits, strict=True)
         ]
-        step = Step("scan", tuple(given), tuple(outs), loop.run, None, (loop.body,))
+        step = Step("scan", tuple(given), tuple(outs), None, None, (loop.body,))
         self._append(step)
         self.loops[outs[0]] = loop
         return outs
@@ -218,7 +221,7 @@ class Program:
         live = set(wanted).union(*(step.ins for step in steps))
         for step in steps:
             given = [values[v] for v in step.ins]
-            if step.name == "scan":
+            if step.run is None:
                 values.update(self.loop_of(step).evaluate(given, step.outs, live))
             else:
                 values.update(zip(step.outs, step.run(*given), strict=True))
@@ -247,12 +250,6 @@ class Loop:
             bits[held] = grown
         self.out_bits[: self.carries] = bits[held]
         self.extra: dict[int, int] = {}
-
-    def run(self, *given: Any) -> Sequence[Any]:
-        """Results of the loop as it was written."""
-        names = range(len(self.body.outputs))
-        found = self.evaluate(given, names, set(names))
-        return [found[v] for v in names]
 
     def evaluate(self, given: Sequence[Any], outs: Sequence[int], live: set[int]) -> dict[int, Any]:
         """Go through the loop once more, computing no more than the live variables need."""
