@@ -124,6 +124,25 @@ def ours(f, how):
     return (lambda p, x: empirical.ntk(f, p, x, method=method, trace_axes=())), versions
 
 
+def plain(f):
+    """Return the same by NTK-vector products for all pairs at once, in ten lines of JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    def kernel(params, x):
+        push = jax.linearize(lambda p: f(p, x), params)[1]
+
+        def column(example, seed):
+            pull = jax.vjp(lambda p: f(p, example[None])[0], params)[1]
+            return push(pull(seed)[0])
+
+        seeds = jnp.eye(OUTPUTS, dtype=x.dtype)
+        full = jax.vmap(jax.vmap(column, (None, 0)), (0, None))(x, seeds)
+        return full.transpose(2, 0, 3, 1)
+
+    return kernel, {"jax": jax.__version__}
+
+
 def peer(f, how):
     """Return the same for neural-tangents; ``how`` is the number of its implementation."""
     import jax
@@ -153,6 +172,18 @@ def compiled(kernel, params, x, closed):
     return call, spent, None if memory is None else memory.temp_size_in_bytes
 
 
+def resident(field, forget_peak=False):
+    """Bytes of this process in memory now (VmRSS) or at the peak (VmHWM); Linux, else 0."""
+    try:
+        if forget_peak:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        with open("/proc/self/status") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith(field))
+    except OSError:
+        return 0
+
+
 def serve(side, how, requests, answer):
     """Answer requests, the first of which is "prepare"."""
     import jax
@@ -160,12 +191,20 @@ def serve(side, how, requests, answer):
 
     first = next(requests)
     f = mlp if first["network"] == "mlp" else resnet
-    kernel, versions = ours(f, how) if side == "ours" else peer(f, how)
+    match side:
+        case "ours":
+            kernel, versions = ours(f, how)
+        case "plain":
+            kernel, versions = plain(f)
+        case _:
+            kernel, versions = peer(f, how)
     params = parameters(first["network"], first["width"])
     x = inputs(first["network"], first["n"])
     call, spent, temporaries = compiled(kernel, params, x, closed=how == "closed")
+    before = resident("VmRSS", forget_peak=True)
     last = jax.block_until_ready(call())
-    answer({"compile_cpu": spent, "temporaries": temporaries})
+    growth = resident("VmHWM") - before
+    answer({"compile_cpu": spent, "temporaries": temporaries, "growth": growth})
     for request in requests:
         if request["do"] == "call":
             start = time.process_time()

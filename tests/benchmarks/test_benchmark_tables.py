@@ -84,23 +84,29 @@ def test_the_import_benchmark_writes_what_it_measured(tmp_path, capsys):
     assert page.startswith("## Import time") and "import json" in page and "- ours: jax" in page
 
 
-def side(cpu, temporaries):
-    return {"cpu": [cpu], "temporaries": temporaries, "compile_cpu": 1.0, "mean": 1.0}
+def side(cpu, temporaries, growth=0):
+    own = {"cpu": [cpu], "temporaries": temporaries, "growth": growth}
+    return own | {"compile_cpu": 1.0, "mean": 1.0}
 
 
 def test_targets_of_empirical_kernels_are_ratios_to_the_right_sides():
     mlp = {"ours-structured": side(1.0, 2**20), "ours-closed": side(1.1, 2**25 + 1)}
     mlp |= {"peer-1": side(50.0, 0), "peer-2": side(9.0, 0), "peer-3": side(0.8, 0)}
-    resnet = {"ours-structured": side(1.0, 2**20), "ours-vector_product": side(6.0, 2**21)}
+    resnet = {"ours-structured": side(1.0, 2**20, 2**21)}
+    resnet |= {"ours-vector_product": side(6.0, 2**21), "peer-2": side(4.0, 0, 2**24)}
+    resnet |= {"plain-vector_product": side(4.0, 2**23)}
     lines = empirical.targets_table({"MLP": mlp, "ResNet": resnet}).splitlines()[2:]
-    assert ["MISSED" in line for line in lines] == [True, False, True, True, False, True]
+    missed = ["MISSED" in line for line in lines]
+    assert missed[:4] == [True, False, True, True]  # memory, closed, the peer's best and default
+    assert missed[4:] == [True, False, False, True, True, False]  # CPU, memory by side
     assert "1.25" in lines[2]
     assert "0.02" in lines[3]
     assert "not told" in empirical.sides_table({"MLP": mlp})
 
 
 def test_sides_of_empirical_kernels_run_the_same_function(tmp_path, capsys):
-    cases = {"MLP": ("mlp", 8, 3, ("ours-structured", "ours-closed", "ours-vector_product"))}
+    sides = ("ours-structured", "ours-closed", "ours-vector_product", "plain-vector_product")
+    cases = {"MLP": ("mlp", 8, 3, sides)}
     path = empirical.main(cases, rounds=1, with_peer=False, folder=tmp_path)
     assert json.loads(path.read_text())["cases"]["MLP"]["ours-structured"]["temporaries"] > 0
     assert "OURS ALONE" in capsys.readouterr().out

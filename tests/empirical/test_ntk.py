@@ -75,7 +75,7 @@ def test_tiles_of_any_size_give_the_same_kernel_symmetric_to_the_bit(x64, method
         tiled = empirical.ntk(mlp, params, x1, x2, batch_size=size, **options)
         np.testing.assert_allclose(tiled, whole, rtol=1e-12, atol=1e-13)
     whole = empirical.ntk(mlp, params, x1, x1, **options)
-    for n, size in ((5, None), (5, 2), (4, 1)):  # 1, 3 and 4 tiles
+    for n, size in ((5, None), (5, 3), (5, 2), (4, 1)):  # 1, 2, 3 and 4 tiles
         own = empirical.ntk(mlp, params, x1[:n], batch_size=size, **options)
         np.testing.assert_allclose(own, whole[:n, :n], rtol=1e-12, atol=1e-13)
         np.testing.assert_array_equal(own, own.transpose(1, 0, 2, 4, 3))

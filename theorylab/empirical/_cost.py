@@ -20,7 +20,8 @@ Differs from the paper / reference:
   3. BUDGET = 512 MiB: two tiles of Jacobians, the linearised pass of one tile, or the vectors
      pulled back together should each stay inside it. ROWS = 128: fewer rows than that serve matrix
      products badly, more would forgo the symmetry.
-  4. SIGNALS = 3: so many backpropagated signals of the largest layer are alive at a time.
+  4. SIGNALS = 3: so many tangents of the largest layer are alive at a time in a vector product,
+     beside all signals of the pass that it is linearised at.
 """
 
 import math
@@ -30,10 +31,12 @@ import numpy as np
 
 from theorylab.empirical._axes import Axes
 from theorylab.empirical._contract import ENTRY_PRICE
+from theorylab.empirical._convolution import Convolution
 from theorylab.empirical._forms import Form, Read, held_entries, pairs_cost
-from theorylab.empirical._jaxpr import Convolution, Dot, Program, Step, traced
+from theorylab.empirical._jaxpr import Dot, Program, Step, traced
+from theorylab.empirical._memory import peak
 from theorylab.empirical._methods import Example
-from theorylab.empirical._terms import COTANGENT, X
+from theorylab.empirical._terms import COTANGENT
 
 BUDGET = 512 * 2**20
 BYTE_PRICE = 40
@@ -89,6 +92,8 @@ class Job(NamedTuple):
         rounds = -(-n1 // tile)
         if self.n2 is not None:
             return n1 + columns * (rounds if columns > tile else 1), n1 * columns
+        if rounds == 2:
+            return n1, 0.75 * n1 * n1
         return n1 * (1 + rounds // 2), n1 * n1 * (1 + rounds // 2) / rounds
 
     def fitted(self, bytes_each: float, most: int) -> int:
@@ -145,7 +150,8 @@ def _jacobian(forward: Program, job: Job) -> Choice:
 def _vector_product(forward: Program, job: Job) -> Choice:
     parameters = sum(math.prod(leaf.shape) for leaf in job.floats)
     outputs, flops = job.outputs, operations(forward)
-    each = sum(forward.size(v) for step in forward.steps for v in step.outs) * (1 + outputs)
+    sizes = [forward.size(v) for step in forward.steps for v in step.outs]
+    each = sum(sizes) + SIGNALS * outputs * max(sizes, default=0.0)
     most = min(job.n1, ROWS) if job.n2 is None else max(job.n1, job.columns)
     tile = job.fitted(each, most)
     combined = job.visits(tile)[1]
@@ -165,7 +171,8 @@ def _structured(reads: list[Read], job: Job) -> Choice:
         choice = _with_tile(reads, job, tile)
         if job.whole or job.batch_size is not None or choice.bytes <= BUDGET or tile == 1:
             return choice
-        tile = -(-tile // 2)
+        smaller = int(np.clip(tile * BUDGET / choice.bytes, 1, tile - 1))
+        tile = -(-most // -(-most // smaller))  # as many tiles, of even lengths
 
 
 def _with_tile(reads: list[Read], job: Job, tile: int) -> Choice:
@@ -173,48 +180,49 @@ def _with_tile(reads: list[Read], job: Job, tile: int) -> Choice:
     total, held, largest, alive = 0.0, 0.0, 0.0, 0.0
     kept = []
     for read in reads:
-        chosen = []
+        chosen, entries = [], []
         for leaf in read.leaves:
             priced = []
             for form in (leaf.formed, leaf.kept):
                 if form is None:
                     continue
-                entries = held_entries(read, form)
+                size = held_entries(read, form)
                 cost = pairs_cost(read, form, tile)
-                each = form.per_example.flops + ENTRY_PRICE * entries / (tile if job.whole else 1)
+                each = form.forming + ENTRY_PRICE * size / (tile if job.whole else 1)
                 flops = prepared * each + combined / tile**2 * cost.priced
-                priced.append((flops, form, entries, cost))
-            flops, form, entries, cost = min(priced, key=lambda entry: entry[0])
+                priced.append((flops, form, size, cost))
+            flops, form, size, cost = min(priced, key=lambda entry: entry[0])
             chosen.append(form)
+            entries.append(size)
             total += flops
-            held += entries * job.itemsize
             largest = max(largest, cost.largest * job.itemsize)
         kept.append(
             tuple(form is leaf.kept for form, leaf in zip(chosen, read.leaves, strict=True))
         )
-        flops, bytes_each = _pass(read, chosen, job)
-        total += prepared * flops
-        alive = max(alive, bytes_each)
-    examples = 1 if job.whole else tile
-    memory = 2 * tile * held + examples * alive + largest
+        total += prepared * _pass(read, chosen, job)
+        own = peak(read, chosen, tile=tile, whole=job.whole, itemsize=job.itemsize)
+        alive = max(alive, own - tile * sum(entries) * job.itemsize)
+        held += sum(entries) * job.itemsize
+    rounds = -(-job.n1 // tile)
+    sides = 1 if job.n2 is None and rounds == 1 else 2
+    at_once = (
+        2 if job.n2 is None and rounds == 2 else 1
+    )  # without a loop, the compiler may mix them
+    memory = sides * tile * held + max(at_once * alive, largest)
     return Choice("structured", tile, 1, total, memory, tuple(kept))
 
 
-def _pass(read: Read, forms: list[Form], job: Job) -> tuple[float, float]:
-    """Operations and live bytes of the backward pass of one example, kept products left out."""
+def _pass(read: Read, forms: list[Form], job: Job) -> float:
+    """Operations of the backward pass of one example, kept products left out."""
     program = read.program
     outputs = read.axes.outputs * (job.n1 if job.whole else 1)
-    wanted = {v for f in forms for term in f.terms for group in term for v, _ in group.factors}
-    flops = signals = stored = 0.0
+    wanted = {v for f in forms for term in f.evaluated for group in term for v, _ in group.factors}
+    flops = 0.0
     for step in program.needed(wanted):
-        if program.depends[step.outs[0]] & COTANGENT:
-            flops += outputs * step_operations(program, step)
-            signals = max([signals, *(program.size(v) for v in step.outs)])
-        else:
-            flops += step_operations(program, step)
-            stored += sum(program.size(v) for v in step.outs if program.depends[v] & X)
-    formed = sum(form.per_example.flops for form in forms)
-    return max(flops - formed, 0.0), stored + SIGNALS * outputs * signals
+        seen = bool(program.depends[step.outs[0]] & COTANGENT)
+        flops += (outputs if seen else 1) * step_operations(program, step)
+    formed = sum(form.forming for form in forms if not form.source)  # among the steps
+    return max(flops - formed, 0.0)
 
 
 def operations(program: Program) -> float:

@@ -3,12 +3,16 @@ r"""The two forms of a leaf: the operands of its gradient kept apart, or multipl
 Multiplied out, a leaf of P entries costs its Jacobian, O P numbers for each example, and
 2 O_t O_k P operations for each pair (``_cost``). Kept, it costs what ``_contract`` finds for each
 pair of its terms. Early convolutions (many positions, few channels) are cheaper multiplied out,
-late ones and dense layers kept.
+late ones and dense layers kept. Most leaves are multiplied out by JAX; filters from the operands
+that were found.
 
 Differs from the paper / reference:
   1. Novak et al. (2022) treat all leaves alike. The price of a byte decides here as much as the
      operations do.
-  2. A leaf with fewer than two axes longer than 1 is never kept: its gradient is no larger than the
+  2. What JAX makes of the gradients of a filter for several outputs and examples is one convolution
+     in groups. For 64 channels in and out, 32 x 32 positions, 10 outputs and 4 examples it took 2.7
+     times as long as a product of patches (jax 0.10.1, CPU; 5.4 times on 0.12.0.1).
+  3. A leaf with fewer than two axes longer than 1 is never kept: its gradient is no larger than the
      signal that makes it.
 """
 
@@ -36,12 +40,25 @@ class Group(NamedTuple):
     held: Held
 
 
-class Form(NamedTuple):
-    """One way to hold a leaf: its terms, the labels of its axes, what forming it costs."""
+Groups = tuple[Group, ...]
 
-    terms: tuple[tuple[Group, ...], ...]
+
+class Form(NamedTuple):
+    """One way to hold a leaf: its terms, the labels of its axes, what forming it costs.
+
+    ``source``: terms whose sum of products is the single array of ``terms``; empty where that is a
+    variable of the program.
+    """
+
+    terms: tuple[Groups, ...]
     leaf: frozenset[int]
-    per_example: Cost
+    forming: float  # operations for each example
+    source: tuple[Groups, ...] = ()
+
+    @property
+    def evaluated(self) -> tuple[Groups, ...]:
+        """The terms that the program evaluates."""
+        return self.source or self.terms
 
 
 class Leaf(NamedTuple):
@@ -102,7 +119,7 @@ def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
     alone = _form(program, [(Operand(root, labels),)], labels, out, whole)
     assert alone is not None
     if not program.depends[root] & COTANGENT and program.is_zero(root):
-        unused = Form((), frozenset(), Cost(0.0, 0.0, 0.0))
+        unused = Form((), frozenset(), 0.0)
         return Leaf(None, unused, True, "unused: contributes nothing")
     if sum(n > 1 for n in shape) < 2:
         return Leaf(None, alone, True, "a vector: its gradient is no larger than its signal")
@@ -118,7 +135,11 @@ def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
     kinds = ", ".join(sorted(walk.found)) or "no product"
     if kept is None:
         return Leaf(None, alone, False, f"not recognised: more than {MOST // 2} factors ({kinds})")
-    return Leaf(kept, alone._replace(per_example=_forming(kept, program, out)), True, kinds)
+    formed = alone._replace(forming=_forming(kept, program, out))
+    indexed = any(group.held.index_of is not None for term in kept.terms for group in term)
+    if "convolution" in walk.found and not indexed:
+        formed = _multiplied_out(kept, formed, out)
+    return Leaf(kept, formed, True, kinds)
 
 
 def _form(
@@ -128,7 +149,14 @@ def _form(
     if any(len(term) > MOST // 2 for term in groups):
         return None
     names = frozenset(LEAF + label for label in leaf if label is not None)
-    return Form(tuple(groups), names, Cost(0.0, 0.0, 0.0))
+    return Form(tuple(groups), names, 0.0)
+
+
+def _multiplied_out(kept: Form, formed: Form, out: Axes) -> Form:
+    """The sum of the products of ``kept``, multiplied out from its operands."""
+    labels = (ROW, *out.labels[0], *sorted(kept.leaf))
+    whole = Group((), Held(labels, None))
+    return Form(((whole,),), kept.leaf, formed.forming, kept.terms)
 
 
 def _groups(program: Program, term: Term, out: Axes, whole: bool) -> tuple[Group, ...]:
@@ -187,7 +215,7 @@ def _sizes(read: Read, form: Form, tile: int) -> dict[int, int]:
     """Length of every label, of rows and of columns."""
     out, shapes = read.axes, read.program.shapes
     sizes = {ROW: tile, **dict(zip(out.labels[0], out.sizes, strict=True))}
-    for term in form.terms:
+    for term in form.evaluated:
         for variable, labels in (factor for group in term for factor in group.factors):
             own = [n for n in shapes[variable].shape if n != 1]
             sizes.update(zip([k for k in labels if k >= LEAF], own, strict=True))
@@ -196,9 +224,8 @@ def _sizes(read: Read, form: Form, tile: int) -> dict[int, int]:
     return sizes | dict(zip(moved, sizes.values(), strict=True))
 
 
-def _forming(kept: Form, program: Program, out: Axes) -> Cost:
+def _forming(kept: Form, program: Program, out: Axes) -> float:
     """Multiplying out all terms of one example."""
     sizes = _sizes(Read(program, out, ()), kept, 1)
     labels = [{k for group in term for k in group.held.labels} for term in kept.terms]
-    flops = 2.0 * sum(math.prod(sizes[k] for k in term) for term in labels)
-    return Cost(flops, 0.0, 0.0)
+    return 2.0 * sum(math.prod(sizes[k] for k in term) for term in labels)

@@ -277,4 +277,6 @@ def _array(name: str, leaf: Any) -> Any:
         raise TypeError(f"{name} must be real, got the complex dtype {leaf.dtype}")
     if _half(leaf.dtype):
         return jnp.asarray(leaf, jnp.float32)
+    if isinstance(leaf, np.ndarray | np.generic):  # as JAX will hold it
+        return np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
     return leaf

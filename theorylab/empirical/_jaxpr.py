@@ -22,7 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
+from theorylab.empirical._convolution import Convolution, evaluate
+
+REMATERIALISED = {"checkpoint", "remat", "remat2"}
+CALLS = {"jit", "pjit", "closed_call", "core_call", *REMATERIALISED}
 
 
 class Dot(NamedTuple):
@@ -30,19 +33,6 @@ class Dot(NamedTuple):
 
     contracted: list[tuple[int, int]]
     batched: list[tuple[int, int]]
-
-
-class Convolution(NamedTuple):
-    """Places of (rows, channels, *space) left and out, (channels out, in, *space) right."""
-
-    left: Sequence[int]
-    right: Sequence[int]
-    out: Sequence[int]
-    strides: Sequence[int]
-    padding: Sequence[tuple[int, int]]
-    inside: Sequence[int]  # dilation of the left
-    spread: Sequence[int]  # dilation of the right
-    groups: int
 
 
 class Scatter(NamedTuple):
@@ -81,6 +71,7 @@ class Program:
         self.steps: list[Step] = []
         self.maker: dict[int, Step] = {}
         self.loops: dict[int, Loop] = {}  # by the first variable that the step makes
+        self.rematerialises = False
         self.inputs = [
             self._variable(v.aval, bits)
             for v, bits in zip(_open(jaxpr).invars, depends, strict=True)
@@ -136,13 +127,15 @@ class Program:
             given = [variable(v) for v in equation.invars]
             name, subs = equation.primitive.name, _subs(equation.params.values())
             if name in CALLS and len(subs) == 1 and len(_open(subs[0]).invars) == len(given):
+                self.rematerialises |= name in REMATERIALISED
                 outs = self._inline(subs[0], given)
             elif name == "scan" and len(subs) == 1:
                 outs = self._loop(equation, subs[0], given)
             else:
                 outs = [self._variable(v.aval, self._union(given)) for v in equation.outvars]
                 inner = tuple(Program(sub, [0] * len(_open(sub).invars)) for sub in subs)
-                details, run = _details(equation), _evaluator(equation)
+                details = _details(equation)
+                run = _evaluator(equation, details)
                 self._append(Step(name, tuple(given), tuple(outs), run, details, inner))
             known.update(zip(equation.outvars, outs, strict=True))
         return [variable(v) for v in body.outvars]
@@ -153,6 +146,7 @@ class Program:
             self._variable(v.aval, bits)
             for v, bits in zip(equation.outvars, loop.out_bits, strict=True)
         ]
+        self.rematerialises |= loop.body.rematerialises
         step = Step("scan", tuple(given), tuple(outs), None, None, (loop.body,))
         self._append(step)
         self.loops[outs[0]] = loop
@@ -161,6 +155,10 @@ class Program:
     def loop_of(self, step: Step) -> "Loop":
         """Find the loop behind a step named scan."""
         return self.loops[step.outs[0]]
+
+    def beside(self, step: Step) -> Iterable[int]:
+        """Variables that a loop returns beside its own, since they were lifted out of it."""
+        return self.loops[step.outs[0]].extra.values() if step.name == "scan" else ()
 
     def lifted(self, step: Step, inner: int) -> tuple[int, bool]:
         """Make a variable of a loop's body known outside; also whether it has the loop's axis."""
@@ -190,6 +188,13 @@ class Program:
         passing = {"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "transpose"}
         return step is not None and step.name in passing and self.is_zero(step.ins[0])
 
+    def convolves(self) -> bool:
+        """Whether there is a convolution, in a loop or outside."""
+        return any(
+            isinstance(step.details, Convolution) or any(p.convolves() for p in step.inner)
+            for step in self.steps
+        )
+
     def size(self, variable: int) -> float:
         """Bytes of a variable."""
         shape = self.shapes[variable]
@@ -207,8 +212,7 @@ class Program:
     def _trace_back(self, wanted: Iterable[int]) -> tuple[list[Step], set[int]]:
         live, steps = set(wanted), []
         for step in reversed(self.steps):
-            extra = self.loops[step.outs[0]].extra.values() if step.name == "scan" else ()
-            if live.isdisjoint(step.outs) and live.isdisjoint(extra):
+            if live.isdisjoint(step.outs) and live.isdisjoint(self.beside(step)):
                 continue
             steps.append(step)
             live.update(step.ins)
@@ -293,6 +297,24 @@ def traced(g: Callable[..., Any], args: tuple[Any, ...], bits: Sequence[int] = (
     return Program(jax.make_jaxpr(g)(*args), flat)
 
 
+def standard(g: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    """``g`` for arguments of these shapes, with its convolutions in the standard order of axes.
+
+    It is ``g`` itself where there are none, and where a part is to be rematerialised, which would
+    be written out.
+    """
+    jaxpr, shapes = jax.make_jaxpr(g, return_shape=True)(*args)
+    program = Program(jaxpr, [0] * len(jax.tree.leaves(args)))
+    if program.rematerialises or not program.convolves():
+        return g
+
+    def run(*given: Any) -> Any:
+        values = program.evaluate(jax.tree.leaves(given), program.outputs)
+        return jax.tree.unflatten(jax.tree.structure(shapes), values)
+
+    return run
+
+
 def _certainly_zero(value: Any) -> bool:
     if np.ndim(value) > 0 and not isinstance(value, np.ndarray):
         return False  # not worth fetching
@@ -317,8 +339,10 @@ def _subs(values: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _evaluator(equation: Any) -> Callable[..., Sequence[Any]]:
+def _evaluator(equation: Any, details: Any) -> Callable[..., Sequence[Any]]:
     """Apply an equation's operation with all its rules (custom derivatives, branches)."""
+    if isinstance(details, Convolution):
+        return lambda *values: [evaluate(details, *values)]
     primitive = equation.primitive
 
     def run(*values: Any) -> Sequence[Any]:
@@ -353,7 +377,10 @@ def _details(equation: Any) -> Any:
             params["padding"],
             params["lhs_dilation"],
             params["rhs_dilation"],
-            params["feature_group_count"] * params["batch_group_count"],
+            params["feature_group_count"],
+            params["batch_group_count"],
+            params["precision"],
+            params["preferred_element_type"],
         )
     if name in ("scatter-add", "scatter_add"):
         return _scatter(equation, params["dimension_numbers"])

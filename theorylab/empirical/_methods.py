@@ -9,7 +9,8 @@ Differs from the paper / reference:
   1. Novak, Sohl-Dickstein & Schoenholz (2022), sections 3.2 and 3.3, differentiate whole batches;
      here every Jacobian is of one example, so that memory is that of a tile, and outputs of one
      example must not depend on the others of its batch.
-  2. NTK-vector products go through the columns one by one, since all at once they would need the
+  2. Convolutions are evaluated as in ``_convolution``, since tiles and columns are loops.
+  3. NTK-vector products go through the columns one by one, since all at once they would need the
      Jacobians.
 """
 
@@ -21,23 +22,28 @@ import jax
 import jax.numpy as jnp
 
 from theorylab.empirical._axes import Axes, contract_jacobians, reduce_full, widest
+from theorylab.empirical._jaxpr import standard
 
 Tree = Any
 Example = Callable[[list[jax.Array], Tree], list[jax.Array]]
 
 
 class Method(NamedTuple):
-    """``prepare(x)`` for a tile of inputs, ``combine(rows, columns)`` to a list of blocks."""
+    """``prepare(x)`` for a tile of inputs, ``combine(rows, columns)`` to a list of blocks.
+
+    ``direct``: there is nothing to prepare.
+    """
 
     prepare: Callable[[Tree], Any]
     combine: Callable[[Any, Any], list[jax.Array]]
+    direct: bool = False
 
 
 def jacobian(g: Example, floats: list[jax.Array], axes: list[Axes], *, whole: bool) -> Method:
     """Jacobian contraction; ``whole``: what ``g`` takes is a batch, not one example."""
 
     def prepare(x: Tree) -> list[list[jax.Array]]:
-        one = jax.jacrev(g)
+        one = standard(jax.jacrev(g), floats, x if whole else _first(x))
         jacobians = one(floats, x) if whole else jax.vmap(one, (None, 0))(floats, x)
         return [
             [leaf.reshape(*leaf.shape[: 1 + len(out.sizes)], -1) for leaf in leaves]
@@ -61,7 +67,8 @@ def vector_product(
     batched = g if whole else jax.vmap(g, (None, 0))
 
     def combine(rows: Tree, columns: Tree) -> list[jax.Array]:
-        push = jax.linearize(lambda p: batched(p, rows), floats)[1]
+        forward = standard(batched, floats, rows)
+        push = jax.linearize(lambda p: forward(p, rows), floats)[1]
 
         def column(example: Tree) -> list[jax.Array]:
             outputs, pull = jax.vjp(lambda p: g(p, example), floats)
@@ -79,11 +86,19 @@ def vector_product(
                 products.append(full.reshape(*shape, *full.shape[1:]))
             return products
 
-        full = column(columns) if whole else jax.lax.map(column, columns)
+        if whole:
+            full = standard(column, columns)(columns)
+        else:
+            full = jax.lax.map(standard(column, _first(columns)), columns)
         dtype = widest(floats)  # that of a Jacobian
         return [
             reduce_full(leaf, out).astype(dtype) / out.traced_size
             for leaf, out in zip(full, axes, strict=True)
         ]
 
-    return Method(lambda x: x, combine)
+    return Method(lambda x: x, combine, direct=True)
+
+
+def _first(x: Tree) -> Tree:
+    """One example of a batch, in shapes."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)

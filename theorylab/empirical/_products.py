@@ -1,12 +1,10 @@
 """The products that a walk ends at: dense, convolution, table.
 
 Differs from the paper / reference:
-  1. Novak et al. (2022) contract the patches that a convolution reads by a convolution of its own.
-     Here they are cut out as strided slices once, and what follows is a product like any other.
+  1. A convolution is a product with the patches that it reads (``_convolution``).
   2. MOST_SLICES = 256: a convolution's patches are that many slices at most.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -14,9 +12,8 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from theorylab.empirical._jaxpr import Convolution
+from theorylab.empirical._convolution import patches_of
 from theorylab.empirical._terms import COTANGENT, At, Labels, Operand, Term, Unrecognised
 
 MOST_SLICES = 256
@@ -116,31 +113,3 @@ def stored_first(at: At) -> bool:
     if first and second:
         raise Unrecognised("a product of two signals that depend on the cotangent")
     return second
-
-
-def patches_of(
-    signal: jax.Array, *, conv: Convolution, made: Sequence[int], window: Sequence[int]
-) -> jax.Array:
-    """Everything that a convolution reads, (rows, channels, *made, *window), from strided slices.
-
-    Entry (.., y, k) is the padded signal at ``y strides + k spread``. The slices run over whichever
-    of ``made`` and ``window`` is smaller.
-    """
-    edges = [(*ends, n - 1) for ends, n in zip(conv.padding, conv.inside, strict=True)]
-    zero = jnp.zeros((), signal.dtype)
-    signal = lax.pad(signal.transpose(conv.left), zero, [(0, 0, 0), (0, 0, 0), *edges])
-    by_place = math.prod(made) <= math.prod(window)
-    few, many = (made, window) if by_place else (window, made)
-    leap, stride = (conv.strides, conv.spread) if by_place else (conv.spread, conv.strides)
-    slices = []
-    for place in itertools.product(*(range(size) for size in few)):
-        start = [p * s for p, s in zip(place, leap, strict=True)]
-        stop = [a + (m - 1) * s + 1 for a, m, s in zip(start, many, stride, strict=True)]
-        corner = (*signal.shape[:2], *stop)
-        slices.append(lax.slice(signal, (0, 0, *start), corner, (1, 1, *stride)))
-    stacked = jnp.stack(slices, axis=2).reshape(*signal.shape[:2], *few, *many)
-    d = len(few)
-    order = [0, 1, *range(2, 2 + 2 * d)]
-    return (
-        stacked if by_place else stacked.transpose(*order[:2], *order[2 + d :], *order[2 : 2 + d])
-    )

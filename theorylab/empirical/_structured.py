@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from theorylab.empirical._axes import COLUMN, ROW, Axes, widest
-from theorylab.empirical._contract import spread
+from theorylab.empirical._contract import multiply, plan, spread
 from theorylab.empirical._forms import Form, Group, Read
 from theorylab.empirical._methods import Method
 from theorylab.empirical._pairs import as_column, contract, natural, pair
@@ -80,7 +80,7 @@ def _held_arrays(
 ) -> list[list[list[jax.Array]]]:
     """For each leaf and term the arrays that it holds, for all examples of a tile."""
     program = read.program
-    groups = [group for form in forms for term in form.terms for group in term]
+    groups = [group for form in forms for term in form.evaluated for group in term]
     wanted = sorted({variable for group in groups for variable, _ in group.factors})
     cotangent = program.shapes[program.inputs[-1]]
     outputs = cotangent.shape
@@ -108,7 +108,26 @@ def _held_arrays(
         seen = outputs if bits & COTANGENT else ()
         own = [n for n in program.shapes[v].shape if n != 1]
         values[v] = jnp.reshape(value, (*batch, *seen, *own))
-    return [[[_product_of(g, values) for g in term] for term in form.terms] for form in forms]
+    made = []
+    for form in forms:
+        terms = [[_product_of(group, values) for group in term] for term in form.evaluated]
+        made.append([[_multiplied_out(form, terms)]] if form.source else terms)
+    return made
+
+
+def _multiplied_out(form: Form, terms: list[list[jax.Array]]) -> jax.Array:
+    """The Jacobian of a leaf, with the labels that its form says, from the operands."""
+    labels = form.terms[0][0].held.labels
+    total: Any = 0.0
+    for groups, arrays in zip(form.source, terms, strict=True):
+        held = [group.held.labels for group in groups]
+        sizes = {
+            k: n
+            for own, a in zip(held, arrays, strict=True)
+            for k, n in zip(own, a.shape, strict=True)
+        }
+        total = total + multiply(arrays, held, labels, plan(held, labels, sizes).order)
+    return total
 
 
 def _product_of(group: Group, values: dict[int, jax.Array]) -> jax.Array:

@@ -5,7 +5,8 @@ Differs from the paper / reference:
      which, unlike zeros, are inputs that the network can meet, and their entries are cut off.
   2. In the symmetric case each tile of rows meets itself and the next half of the tiles, in a
      circle; the rest is mirrored, and the result is symmetric to the bit. Going round, unlike going
-     up to the diagonal, gives every row the same number of tiles, as a compiled loop needs.
+     up to the diagonal, gives every row the same number of tiles, as a compiled loop needs. Two
+     tiles, which are held together anyway, need no loop and are prepared once.
 """
 
 from typing import Any
@@ -45,10 +46,22 @@ def square(method: Method, x: Tree, axes: list[Axes], size: int) -> list[jax.Arr
     """All blocks of ``x`` by itself; a list of (n, n, ...), symmetric."""
     tiles, n = _cut(x, size)
     count = _count(tiles)
-    if count == 1:
-        prepared = method.prepare(x)
-        blocks = method.combine(prepared, prepared)
+
+    def own(rows: Any) -> list[jax.Array]:
+        blocks = method.combine(rows, rows)
         return [(b + transposed(b, out)) / 2 for b, out in zip(blocks, axes, strict=True)]
+
+    if count == 1:
+        return own(method.prepare(x))
+    if count == 2 and not method.direct:
+        first, second = (method.prepare(_tile(tiles, i)) for i in range(2))
+        across = method.combine(first, second)
+        back = [transposed(b, out) for b, out in zip(across, axes, strict=True)]
+        blocks = [
+            jnp.stack([jnp.stack([a, b]), jnp.stack([c, d])])
+            for a, b, c, d in zip(own(first), across, back, own(second), strict=True)
+        ]
+        return [_assemble(b, n, n) for b in blocks]
 
     def put(held: list[jax.Array], i: Any, j: Any, blocks: list[jax.Array]) -> list[jax.Array]:
         return [
@@ -58,19 +71,25 @@ def square(method: Method, x: Tree, axes: list[Axes], size: int) -> list[jax.Arr
 
     def row(held: list[jax.Array], i: jax.Array) -> tuple[list[jax.Array], None]:
         rows = method.prepare(_tile(tiles, i))
-        own = method.combine(rows, rows)
-        own = [(b + transposed(b, out)) / 2 for b, out in zip(own, axes, strict=True)]
 
         def step(held: list[jax.Array], ahead: jax.Array) -> tuple[list[jax.Array], None]:
             j = (i + ahead) % count
             columns = method.prepare(_tile(tiles, j))
             return put(held, i, j, method.combine(rows, columns)), None
 
-        return jax.lax.scan(step, put(held, i, i, own), jnp.arange(1, count // 2 + 1))
+        if method.direct:  # its own columns cost nothing to prepare, and one program is compiled
+            return jax.lax.scan(step, held, jnp.arange(count // 2 + 1))
+        return jax.lax.scan(step, put(held, i, i, own(rows)), jnp.arange(1, count // 2 + 1))
 
     shapes = jax.eval_shape(lambda t: method.combine(*[method.prepare(t)] * 2), _tile(tiles, 0))
     start = [jnp.zeros((count, count, *s.shape), s.dtype) for s in shapes]
     blocks, _ = jax.lax.scan(row, start, jnp.arange(count))
+    if method.direct:
+        i = jnp.arange(count)
+        blocks = [
+            b.at[i, i].set(jax.vmap(lambda d, out=out: (d + transposed(d, out)) / 2)(b[i, i]))
+            for b, out in zip(blocks, axes, strict=True)
+        ]
     return [_assemble(b, n, n) for b in blocks]
 
 
