@@ -344,6 +344,7 @@ MISTAKES = [
     (lambda: make(momentum=1.0), ValueError, r"momentum must lie in \[0, 1\), got 1.0"),
     (lambda: make(momentum=-0.5), ValueError, r"momentum must lie in \[0, 1\), got -0.5"),
     (lambda: make(tol=0.0), ValueError, "tol must be finite and positive"),
+    (lambda: make(tol=1.0), ValueError, "tol must be below 1, .* got 1.0"),
     (lambda: make(max_steps=0), ValueError, "max_steps must be a positive whole number"),
     (lambda: make()(-1.0), ValueError, "t must not be negative, got -1.0"),
     (lambda: make()(np.inf), ValueError, "t must be finite, got inf.*gradient_flow"),

@@ -27,9 +27,15 @@ from jax.typing import ArrayLike
 
 from theorylab._numerics import floating
 from theorylab.predict._arguments import count, shaped
+from theorylab.predict._digits import fit_error, prediction_error, product_error, reach_of, spoiled
 from theorylab.predict._results import cancellation, finite, first_trouble, not_negative
-from theorylab.predict._self_distillation import ridge_regression, training
+from theorylab.predict._self_distillation import (
+    regression_doubt,
+    ridge_regression,
+    training,
+)
 from theorylab.predict._spectral import decompose, dot
+from theorylab.predict._units import unit_of
 
 SAME = 8
 
@@ -113,8 +119,10 @@ def distillation_weights(
     Notes
     -----
     Limits: the choice is greedy, best for each generation given those before it, not for the last
-    one. float32 in, float32 out; unclipped weights magnify its rounding where u and v nearly agree.
-    Status, null eigenvalues and derivatives as for :func:`self_distillation`.
+    one. float32 in, float32 out; weights magnify its rounding where u and v nearly agree, and
+    ``Status.ILL_CONDITIONED`` says where less than a third of their digits are left. Status, null
+    eigenvalues and derivatives as for :func:`self_distillation`. ``losses`` are in squared units of
+    the targets and sink to 0 below the range of the dtype.
 
     References
     ----------
@@ -149,31 +157,78 @@ def _choose(
     steps: int,
     clip: bool,
 ) -> DistillationWeights:
-    spectrum, ridge = decompose(kernel), not_negative(ridge)
-    targets, held_out = y.reshape(len(y), -1), y_val.reshape(len(y_val), -1)
+    ridge = not_negative(ridge)
+    unit, size = unit_of(kernel, ridge), unit_of(y)
+    spectrum, ridge, cross = decompose(kernel / unit), ridge / unit, cross / unit
+    targets, held_out = y.reshape(len(y), -1) / size, y_val.reshape(len(y_val), -1) / size
+    far = unit_of(held_out, jnp.ones_like(size))  # so that squares of losses do not overflow
+    scale = jnp.max(jnp.abs(targets))
+    sight = regression_doubt(spectrum, ridge)
+    reach = reach_of(sight, cross)
 
-    def regress(target: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def regress(target: jax.Array, inherited: jax.Array) -> _Regression:
         coefficients, fit = ridge_regression(spectrum, target, ridge)
-        trouble = cancellation(cross, coefficients, jnp.max(jnp.abs(targets)))
-        return fit, dot(cross, coefficients), trouble
+        return _Regression(
+            target,
+            fit,
+            dot(cross, coefficients),
+            inherited,
+            prediction_error(sight, reach, target) + reach.solved * inherited,
+            cancellation(cross, coefficients, scale),
+        )
 
-    first, u, trouble = regress(targets)
+    first = regress(targets, jnp.zeros_like(scale))
+    u, products = first.test, product_error(sight, reach, targets)
 
-    def generation(state: tuple[jax.Array, jax.Array], _: None) -> Any:
-        # fit and v: what ridge regression makes of the teacher, at training and held-out points.
-        fit, v = state
-        gap = u - v
+    def generation(teacher: _Regression, _: None) -> Any:
+        # What ridge regression makes of the teacher, at training and held-out points.
+        fit, v = teacher.fit, teacher.test
+        gap, miss = u - v, held_out - v
         square = jnp.sum(gap * gap)
         eps = jnp.finfo(gap.dtype).eps
         same = square <= (SAME * eps) ** 2 * jnp.sum(u * u)
-        alpha = jnp.where(same, 1, jnp.sum((held_out - v) * gap) / jnp.where(same, 1, square))
-        if clip:
-            alpha = jnp.clip(alpha, 0, 1)
-        loss = jnp.mean((held_out - v - alpha * gap) ** 2)
-        fit, v, trouble = regress(fit + alpha * (first - fit))
-        return (fit, v), (alpha, loss, trouble)
+        square = jnp.where(same, 1, square)
+        best = jnp.where(same, 1, jnp.sum(miss * gap) / square)
+        alpha = jnp.clip(best, 0, 1) if clip else best
+        loss = jnp.mean(((miss - alpha * gap) / far) ** 2)
+        # The error of the gap is smaller than those of u and v, which move together.
+        apart = prediction_error(sight, reach, targets - teacher.target) + products
+        apart += reach.solved * teacher.inherited
+        missed = (_root(miss) + 2 * jnp.abs(best) * _root(gap)) * apart
+        error = (missed + _root(gap) * teacher.error) * gap.size / square
+        if clip:  # a weight well outside its interval stays at the end
+            error = (jnp.clip(best + error, 0, 1) - jnp.clip(best - error, 0, 1)) / 2
+        inherited = teacher.inherited + fit_error(sight, teacher.target)
+        student = regress(
+            fit + alpha * (first.fit - fit), jax.lax.stop_gradient(jnp.abs(1 - alpha)) * inherited
+        )
+        trouble = first_trouble(
+            student.trouble,
+            spoiled(jnp.where(same, 0, error), jnp.maximum(1, jnp.abs(best))),
+            spoiled(student.error, jnp.maximum(scale, far)),
+        )
+        return student, (alpha, loss, trouble)
 
-    _, (alpha, losses, troubles) = jax.lax.scan(generation, (first, u), None, length=steps)
-    trouble = first_trouble(trouble, troubles[jnp.argmax(troubles != 0)])
-    status = first_trouble(spectrum.status, trouble, finite(alpha, losses))
-    return DistillationWeights(alpha, losses, status, spectrum.jitter)
+    _, (alpha, losses, troubles) = jax.lax.scan(generation, first, None, length=steps)
+    losses = losses * (size * far) * (size * far)
+    codes = [first.trouble, spoiled(first.error, scale), troubles[jnp.argmax(troubles != 0)]]
+    status = first_trouble(spectrum.status, *codes, finite(alpha, losses))
+    return DistillationWeights(alpha, losses, status, unit * spectrum.jitter)
+
+
+class _Regression(NamedTuple):
+    """Ridge regression of a target at training and held-out points.
+
+    ``inherited`` is the error of the target, ``error`` that at the held-out points.
+    """
+
+    target: jax.Array
+    fit: jax.Array
+    test: jax.Array
+    inherited: jax.Array
+    error: jax.Array
+    trouble: jax.Array
+
+
+def _root(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.mean(jnp.square(jax.lax.stop_gradient(x))))

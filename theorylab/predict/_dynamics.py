@@ -32,6 +32,15 @@ from theorylab.predict._arguments import (
     shaped,
     targets,
 )
+from theorylab.predict._digits import (
+    covariance_error,
+    doubt,
+    fit_error,
+    prediction_error,
+    reach_of,
+    spoiled,
+    start_error,
+)
 from theorylab.predict._results import (
     Prediction,
     asymmetry,
@@ -42,16 +51,21 @@ from theorylab.predict._results import (
     tidy_covariance,
 )
 from theorylab.predict._spectral import Spectrum, decompose, dot, learn
+from theorylab.predict._units import rescaled, unit_of
 
 
 class Trained(NamedTuple):
-    """Everything about the training set: arrays only, so that predictors pass through ``jit``."""
+    """Everything about the training set: arrays only, so that predictors pass through ``jit``.
+
+    ``spectrum`` and ``ridge`` are in units of ``unit``, ``rate`` in its inverse.
+    """
 
     spectrum: Spectrum
     nngp: jax.Array | None
     y: jax.Array
     rate: jax.Array  # learning rate / n
     ridge: jax.Array
+    unit: jax.Array
 
 
 class Query(NamedTuple):
@@ -66,7 +80,10 @@ class Query(NamedTuple):
 
 @jax.jit
 def _train(ntk: jax.Array, nngp: jax.Array | None, y: jax.Array, rate: Any, ridge: Any) -> Trained:
-    return Trained(decompose(ntk), nngp, y, rate / len(ntk), not_negative(ridge))
+    ridge = not_negative(ridge)
+    unit = unit_of(ntk, ridge)
+    spectrum = decompose(ntk / unit)
+    return Trained(spectrum, nngp, y, rescaled(rate / len(ntk), unit), ridge / unit, unit)
 
 
 def train(k_train: Any, y: ArrayLike, learning_rate: Any, ridge: Any) -> Trained:
@@ -134,19 +151,23 @@ def predict(trained: Trained, asked: Query, time: jax.Array, *, discrete: bool) 
     time = jnp.where(trained.rate > 0, not_negative(time), jnp.nan)
     if time.ndim == 0:
         return _at(trained, asked, time, discrete)
-    mean, cov, statuses = jax.vmap(lambda t: _at(trained, asked, t, discrete)[:3])(time)
-    return Prediction(mean, cov, statuses[jnp.argmax(statuses != 0)], trained.spectrum.jitter)
+    every = jax.vmap(lambda t: _at(trained, asked, t, discrete))(time)
+    status = every.status[jnp.argmax(every.status != 0)]
+    return Prediction(every.mean, every.cov, status, every.jitter[0])
 
 
 def _at(trained: Trained, asked: Query, time: jax.Array, discrete: bool) -> Prediction:
-    spectrum, nngp, y, rate, ridge = trained
+    spectrum, nngp, y, rate, ridge, unit = trained
     residual = _flat(y if asked.f0_train is None else y - asked.f0_train)
-    outputs = residual.shape[1]
+    outputs, size = residual.shape[1], unit_of(residual)
+    residual = residual / size
+    dynamics: dict[str, Any] = {"ridge": ridge, "rate": rate, "time": time, "discrete": discrete}
+    sight = doubt(spectrum, **dynamics)
     codes = [spectrum.status]
     cov: jax.Array | None = None
 
     def learned(residuals: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return learn(spectrum, residuals, ridge=ridge, rate=rate, time=time, discrete=discrete)
+        return learn(spectrum, residuals, **dynamics)
 
     drawn = nngp if asked.f0_train is None else None  # the covariance of a random start
     if asked.ntk is None:
@@ -154,29 +175,53 @@ def _at(trained: Trained, asked: Query, time: jax.Array, discrete: bool) -> Pred
         if drawn is None:
             change = learned(residual)[1]
         else:
-            random = (drawn + drawn.T) / 2
-            unit = jnp.eye(len(y), dtype=y.dtype)
-            fit = learned(jnp.concatenate([residual, unit], axis=1))[1]
-            change, left = fit[:, :outputs], unit - fit[:, outputs:]
+            variance = unit_of(drawn)
+            random = drawn / variance
+            codes.append(asymmetry(random))
+            random = (random + random.T) / 2
+            identity = jnp.eye(len(y), dtype=y.dtype)
+            fit = learned(jnp.concatenate([residual, identity], axis=1))[1]
+            change, left = fit[:, :outputs], identity - fit[:, outputs:]
             cov, negative = tidy_covariance(dot(dot(left, random), left.T), random)
-            codes += [asymmetry(drawn), negative]
+            codes += [negative, spoiled(start_error(sight, random, left), _variance(random))]
+            cov = variance * cov
+        codes.append(spoiled(fit_error(sight, residual), _size(residual, change, discrete)))
     else:
         start = asked.f0_test
+        cross = asked.ntk / unit
         if drawn is None or asked.cross is None or asked.prior is None:
             alpha = learned(residual)[0]
         else:
-            both = learned(jnp.concatenate([residual, asked.ntk.T], axis=1))[0]
+            variance = unit_of(drawn, asked.cross, asked.prior)
+            random, across, prior = (k / variance for k in (drawn, asked.cross, asked.prior))
+            codes += [asymmetry(random), asymmetry(prior)]
+            random = (random + random.T) / 2
+            both = learned(jnp.concatenate([residual, cross.T], axis=1))[0]
             alpha, weights = both[:, :outputs], both[:, outputs:].T  # A_t
-            random = (drawn + drawn.T) / 2
-            shared = dot(weights, asked.cross.T)
-            cov = asked.prior - shared - shared.T + dot(dot(weights, random), weights.T)
-            cov, negative = tidy_covariance(cov, asked.prior)
-            codes += [asymmetry(drawn), asymmetry(asked.prior), negative]
-        change = dot(asked.ntk, alpha)
-        codes.append(cancellation(asked.ntk, alpha, jnp.max(jnp.abs(residual))))
-    change = change.reshape(len(change), *y.shape[1:])
+            shared = dot(weights, across.T)
+            carried = dot(weights, random)
+            cov = prior - shared - shared.T + dot(carried, weights.T)
+            cov, negative = tidy_covariance(cov, prior)
+            error = covariance_error(sight, weights, across - carried, random)
+            codes += [negative, spoiled(error, _variance(prior))]
+            cov = variance * cov
+        change = dot(cross, alpha)
+        codes.append(cancellation(cross, alpha, jnp.max(jnp.abs(residual))))
+        error = prediction_error(sight, reach_of(sight, cross), residual)
+        codes.append(spoiled(error, _size(residual, change, discrete)))
+    change = size * change.reshape(len(change), *y.shape[1:])
     mean = change if start is None else start + change
-    return Prediction(mean, cov, first_trouble(*codes, finite(mean, cov)), spectrum.jitter)
+    return Prediction(mean, cov, first_trouble(*codes, finite(mean, cov)), unit * spectrum.jitter)
+
+
+def _size(residual: jax.Array, change: jax.Array, discrete: bool) -> jax.Array:
+    """What errors are measured by: the targets, or what diverging steps have made of them."""
+    size = jnp.max(jnp.abs(residual))
+    return jnp.maximum(size, jnp.max(jnp.abs(change))) if discrete else size
+
+
+def _variance(prior: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(jnp.diagonal(prior)))
 
 
 def _flat(x: jax.Array) -> jax.Array:

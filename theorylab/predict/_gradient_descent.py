@@ -128,7 +128,8 @@ def gradient_descent(
         None for the first-order flow; or m in [0, 1). Note that 0 is not None: it has inertia.
     tol
         Error allowed in each step, relative and in units of the largest start or target (1 where
-        targets are labels and the start is zero: then choose units in which f is of order 1).
+        targets are labels and the start is zero: then choose units in which f is of order 1, since
+        nothing says what size f will have). A plain number must be below 1.
         Default: 1e-10 in float64, 1e-6 in float32.
     max_steps
         Steps allowed between two times asked for, an ``int``; static under ``jit``.
@@ -193,6 +194,11 @@ def gradient_descent(
     rate = cast(scalar("learning_rate", learning_rate, positive=True), kernel.dtype)
     inertia = None if momentum is None else fraction("momentum", momentum)
     allowed = TOLERANCE[kernel.dtype.itemsize] if tol is None else scalar("tol", tol, positive=True)
+    if isinstance(allowed, float) and allowed >= 1:
+        raise ValueError(
+            f"tol must be below 1, the size of the outputs themselves, got {tol!r}: it is the "
+            "relative error of each step"
+        )
     steps = count("max_steps", max_steps, "each span between two times takes at most so many")
     if jnp.issubdtype(y.dtype, jnp.floating):
         scalar_loss(loss, y, y)

@@ -5,7 +5,7 @@ Differs from the paper / reference:
      in units of n / (learning rate x kernel). n counts training points, not outputs.
   2. ``ridge`` penalises the distance of the parameters from their start, which is what makes the
      limit kernel ridge regression at test and at training points alike.
-  3. What is done about rounding is said in ``_spectral`` and ``_filters``.
+  3. What is done about rounding is said in ``_spectral``, ``_filters``, ``_digits`` and ``_units``.
 """
 
 from typing import Any, NamedTuple
@@ -122,14 +122,16 @@ def gradient_flow(
     below ``8 eps`` of the largest count as null. NaN in, or a time or ridge that turns out negative
     under ``jit``, or a rate that turns out not positive, gives NaN out with ``Status.NONFINITE``; a
     mean that is a difference of huge terms, as where test and training kernels do not belong
-    together, has ``Status.ILL_CONDITIONED``. That is the only check of digits: late in training on
-    a kernel with eigenvalues near the null ones, without a ridge, means in float32 were off by up
-    to a seventh of the targets and covariances by up to a sixth with ``Status.SUCCESS`` (measured
-    on smooth kernels of 4 to 20 points); use float64 or a ridge there, or :func:`posterior`, which
-    looks further. Kernels and targets whose quotient leaves the range of the dtype (1e-38 in
-    float32) are not recognised. float32 in, float32 out; float16 and bfloat16 are computed in
-    float32. First derivatives with respect to everything, t included; second ones not in
-    ``k_train``. Cost: one eigendecomposition here, products only in the call.
+    together, or a mean or covariance of which rounding in the kernel leaves less than a third of
+    the digits (5e-3 of the largest target or prior variance in float32, 6e-6 in float64), has
+    ``Status.ILL_CONDITIONED``: late in training without a ridge that is common on smooth kernels.
+    The estimate is of first order and on the safe side; of float32 predictions right to 1e-4 it
+    reported 1 in 60. It also reports targets with a part in the null directions, once that could
+    have moved, unless the kernel plainly has at most half its full rank: then use a ridge or
+    float64. Kernels and targets of any size are computed in units of their own; where the result
+    itself leaves the range of the dtype it is 0 or infinite. float32 in, float32 out; float16 and
+    bfloat16 are computed in float32. First derivatives with respect to everything, t included;
+    second ones not in ``k_train``. Cost: one eigendecomposition here, products only in the call.
 
     References
     ----------

@@ -104,6 +104,8 @@ def posterior(
     (6e-6 of the largest target in float64, 5e-3 in float32). NaN in, or a negative noise that only
     shows under ``jit``, gives NaN out and ``Status.NONFINITE``. float32 in, float32 out; float16
     and bfloat16 are computed in float32. All derivatives exist; the jitter is a constant to them.
+    A kernel with negative eigenvalues that the noise outweighs is not recognised: only an
+    eigendecomposition would see them (:func:`gradient_flow` does one, and reports them).
 
     References
     ----------

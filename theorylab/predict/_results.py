@@ -41,8 +41,8 @@ class Status(enum.IntEnum):
     NOT_FACTORED
         No Cholesky factor even with the largest jitter: the result is NaN.
     ILL_CONDITIONED
-        The result is a difference of numbers so large that it keeps less than a third of the
-        digits.
+        The result is a difference of numbers so large, or moved so far by rounding in the kernel,
+        that it keeps less than a third of the digits.
     DIVERGES
         Infinitely many steps were asked for at a learning rate at which descent diverges: NaN.
     ASYMMETRIC

@@ -43,6 +43,7 @@ from theorylab.predict._arguments import (
     shaped,
     targets,
 )
+from theorylab.predict._digits import Doubt, doubt, fit_error, prediction_error, reach_of, spoiled
 from theorylab.predict._results import (
     Status,
     cancellation,
@@ -52,6 +53,7 @@ from theorylab.predict._results import (
     not_negative,
 )
 from theorylab.predict._spectral import Spectrum, decompose, dot, learn
+from theorylab.predict._units import unit_of
 
 
 class Distillation(NamedTuple):
@@ -145,12 +147,14 @@ def self_distillation(
     Limits: eigenvalues that, with the ridge, are below ``8 eps`` of the largest count as null, and
     nothing is predicted there (the pseudo-inverse). ``Status.DIVERGES``, with a limit of NaN, for
     weights outside [0, 1] under which the generations grow; ``Status.ILL_CONDITIONED`` for
-    predictions at test points that are differences of huge terms; ``ASYMMETRIC``, ``INDEFINITE``
-    and ``NONFINITE`` as for :func:`gradient_flow`, whose limits in float32 hold here as well (the
-    last also, with NaN, for a ridge that turns out negative under ``jit``). float32 in, float32
-    out; float16 and bfloat16 are computed in float32. First derivatives with respect to everything,
-    second ones not in ``k_train``. Cost: one eigendecomposition, then three (n, n) products with
-    the targets for each generation.
+    predictions at test points that are differences of huge terms, and where rounding leaves less
+    than a third of the digits of any generation or of the limit; ``ASYMMETRIC``, ``INDEFINITE`` and
+    ``NONFINITE`` as for :func:`gradient_flow` (the last also, with NaN, for a ridge that turns out
+    negative under ``jit``). Errors of a teacher are passed on in full, so that many generations
+    with alpha = 0 are reported earlier than they need be. float32 in, float32 out; float16 and
+    bfloat16 are computed in float32. First derivatives with respect to everything, second ones not
+    in ``k_train``. Cost: one eigendecomposition, then four (n, n) products with the targets for
+    each generation.
 
     References
     ----------
@@ -214,6 +218,12 @@ def ridge_regression(
     return learn(spectrum, y, ridge=ridge, rate=one, time=jnp.inf * one, discrete=False)
 
 
+def regression_doubt(spectrum: Spectrum, ridge: jax.Array) -> Doubt:
+    """What the digits of ridge regression hang on."""
+    one = jnp.ones_like(ridge)
+    return doubt(spectrum, ridge=ridge, rate=one, time=jnp.inf * one, discrete=False)
+
+
 @partial(jax.jit, static_argnames="steps")
 def _distil(
     kernel: jax.Array,
@@ -224,41 +234,71 @@ def _distil(
     *,
     steps: int,
 ) -> Distillation:
-    spectrum, ridge = decompose(kernel), not_negative(ridge)
-    flat = y.reshape(len(y), -1)
+    ridge = not_negative(ridge)
+    unit, size = unit_of(kernel, ridge), unit_of(y)
+    spectrum, ridge = decompose(kernel / unit), ridge / unit
+    flat = y.reshape(len(y), -1) / size
 
     def generation(teacher: jax.Array, weight: jax.Array) -> tuple[jax.Array, Any]:
         blend = teacher + weight * (flat - teacher)
         coefficients, fit = ridge_regression(spectrum, blend, ridge)
-        return fit, (coefficients, fit)
+        return fit, (blend, coefficients, fit)
 
     alpha = jnp.broadcast_to(alpha, (steps,))
-    _, (coefficients, fits) = jax.lax.scan(generation, flat, alpha)
-    last, limit, diverges = _limit(spectrum, flat, ridge, alpha[-1])
-    codes = [spectrum.status, diverges]
+    _, (blends, coefficients, fits) = jax.lax.scan(generation, flat, alpha)
+    limited = _limit(spectrum, flat, ridge, alpha[-1])
+    last, limit = limited.coefficients, limited.fit
+    sight = regression_doubt(spectrum, ridge)
+    blends, scale = _columns(blends), jnp.max(jnp.abs(flat))
+    passed = _passed_on(alpha)
+    codes = [spectrum.status, limited.status]
+    codes.append(spoiled(passed * fit_error(sight, blends), scale))
+    codes.append(spoiled(fit_error(limited.sight, flat), scale))
     test_fits = test_limit = None
     if cross is not None:
-        every = jnp.concatenate([coefficients, last[None]])
-        columns = jnp.moveaxis(every, 0, 1).reshape(len(y), -1)
+        cross = cross / unit
+        columns = _columns(jnp.concatenate([coefficients, last[None]]))
         tests = jnp.moveaxis(dot(cross, columns).reshape(len(cross), steps + 1, -1), 1, 0)
-        tests = tests.reshape(steps + 1, len(cross), *y.shape[1:])
+        tests = size * tests.reshape(steps + 1, len(cross), *y.shape[1:])
         test_fits, test_limit = tests[:-1], tests[-1]
-        codes.append(cancellation(cross, columns, jnp.max(jnp.abs(flat))))
+        reach = reach_of(sight, cross)
+        codes.append(cancellation(cross, columns, scale))
+        codes.append(spoiled(passed * prediction_error(sight, reach, blends), scale))
+        reach = reach_of(limited.sight, limited.weight * cross)
+        codes.append(spoiled(prediction_error(limited.sight, reach, flat), scale))
+    fits, limit = size * fits.reshape(steps, *y.shape), size * limit.reshape(y.shape)
     codes.append(finite(fits, limit, test_fits, test_limit))
-    return Distillation(
-        fits.reshape(steps, *y.shape),
-        limit.reshape(y.shape),
-        test_fits,
-        test_limit,
-        first_trouble(*codes),
-        spectrum.jitter,
-    )
+    jitter = unit * spectrum.jitter
+    return Distillation(fits, limit, test_fits, test_limit, first_trouble(*codes), jitter)
 
 
-def _limit(
-    spectrum: Spectrum, y: jax.Array, ridge: jax.Array, alpha: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Coefficients and fit of the limit, with the code for there being none."""
+def _columns(generations: jax.Array) -> jax.Array:
+    """(steps, n, c) as (n, steps c)."""
+    return jnp.moveaxis(generations, 0, 1).reshape(generations.shape[1], -1)
+
+
+def _passed_on(alpha: jax.Array) -> jax.Array:
+    """How often an error made in every generation is in the last one, teachers' errors included."""
+
+    def generation(number: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        number = 1 + jnp.abs(1 - weight) * number
+        return number, number
+
+    alpha = jax.lax.stop_gradient(alpha)
+    return jnp.max(jax.lax.scan(generation, jnp.zeros_like(alpha[0]), alpha)[1])
+
+
+class _Limit(NamedTuple):
+    """The limit: coefficients and fit (n, c), its weight, its doubts, the code for none."""
+
+    coefficients: jax.Array
+    fit: jax.Array
+    weight: jax.Array
+    sight: Doubt
+    status: jax.Array
+
+
+def _limit(spectrum: Spectrum, y: jax.Array, ridge: jax.Array, alpha: jax.Array) -> _Limit:
     # Without a ridge the limit is a projection under any weight; its derivative needs the weight.
     alpha = jnp.where((ridge == 0) & (alpha <= 0), 1, alpha)
     largest = spectrum.values[-1]
@@ -275,4 +315,6 @@ def _limit(
     )
     coefficients, fit = ridge_regression(scaled, y, ridge)
     coefficients = jnp.where(diverges, jnp.nan, safe * coefficients)
-    return coefficients, jnp.where(diverges, jnp.nan, fit), code(diverges, Status.DIVERGES)
+    fit = jnp.where(diverges, jnp.nan, fit)
+    sight = regression_doubt(scaled, ridge)
+    return _Limit(coefficients, fit, safe, sight, code(diverges, Status.DIVERGES))

@@ -86,7 +86,8 @@ def learn(
     return _learn(discrete, kernel, values, vectors, floor, ridge, rate, time, residuals)
 
 
-def _held(w: jax.Array, floor: jax.Array, rate: jax.Array, time: jax.Array) -> jax.Array:
+def at_rest(w: jax.Array, floor: jax.Array, rate: jax.Array, time: jax.Array) -> jax.Array:
+    """Which directions are held: those of noise, once they could have moved."""
     moved = jnp.sqrt(jnp.finfo(w.dtype).eps)
     return (w <= floor) & (jnp.isinf(time) | (rate * time * floor > moved))
 
@@ -103,13 +104,13 @@ def _learn(
     time: jax.Array,
     residuals: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    gains = _gains(discrete, values, floor, ridge, rate, time)
+    gains = kept_gains(discrete, values, floor, ridge, rate, time)
     rotated = dot(vectors.T, residuals)
     alpha = dot(vectors, gains[:, None] * rotated)
     return alpha, dot(vectors, (values * gains)[:, None] * rotated)
 
 
-def _gains(
+def kept_gains(
     discrete: bool,
     values: jax.Array,
     floor: jax.Array,
@@ -117,8 +118,9 @@ def _gains(
     rate: jax.Array,
     time: jax.Array,
 ) -> jax.Array:
+    """The gain at every eigenvalue, 0 where it is held."""
     w = values + ridge
-    held = _held(w, floor, rate, time)
+    held = at_rest(w, floor, rate, time)
     return jnp.where(held, 0, gain(jnp.where(held, 1, w), rate, time, discrete=discrete))
 
 
@@ -132,9 +134,9 @@ def _learn_jvp(
     values, vectors = _once(kernel, values, vectors)
 
     w = values + ridge
-    held = _held(w, floor, rate, time)
+    held = at_rest(w, floor, rate, time)
     gains, dgains = jax.jvp(
-        lambda r, c, t: _gains(discrete, values, floor, r, c, t),
+        lambda r, c, t: kept_gains(discrete, values, floor, r, c, t),
         (ridge, rate, time),
         (dridge, drate, dtime),
     )
