@@ -20,8 +20,8 @@ Differs from the paper / reference:
   3. BUDGET = 512 MiB: two tiles of Jacobians, the linearised pass of one tile, or the vectors
      pulled back together should each stay inside it. ROWS = 128: fewer rows than that serve matrix
      products badly, more would forgo the symmetry.
-  4. SIGNALS = 3: so many tangents of the largest layer are alive at a time in a vector product,
-     beside all signals of the pass that it is linearised at.
+  4. SIGNALS = 3: so many tangents or cotangents of the largest layer are alive at a time in a
+     vector product or a Jacobian, beside all signals of the pass that is linearised.
 """
 
 import math
@@ -84,15 +84,15 @@ class Job(NamedTuple):
         """Outputs of what is differentiated at once."""
         return sum(out.outputs for out in self.axes) * (self.n1 if self.whole else 1)
 
-    def visits(self, tile: int) -> tuple[float, float]:
-        """Examples prepared, and pairs of examples combined."""
+    def visits(self, tile: int, *, direct: bool = False) -> tuple[float, float]:
+        """Examples prepared, and pairs of examples combined; see ``_tiles``."""
         n1, columns = self.n1, self.columns
         if self.whole:
             return (1 if self.n2 is None else 2), n1 * columns
         rounds = -(-n1 // tile)
         if self.n2 is not None:
             return n1 + columns * (rounds if columns > tile else 1), n1 * columns
-        if rounds == 2:
+        if rounds == 2 and not direct:
             return n1, 0.75 * n1 * n1
         return n1 * (1 + rounds // 2), n1 * n1 * (1 + rounds // 2) / rounds
 
@@ -138,23 +138,24 @@ def _has_forward_mode(program: Program) -> bool:
 
 def _jacobian(forward: Program, job: Job) -> Choice:
     size = sum(math.prod(leaf.shape) for leaf in job.floats) * job.outputs
-    tile = job.fitted(2 * job.itemsize * size, max(job.n1, job.columns))
+    each = 2 * job.itemsize * size + _linearised(forward, job.outputs)
+    tile = job.fitted(each, max(job.n1, job.columns))
     prepared, combined = job.visits(tile)
-    each = operations(forward) * (1 + 2 * job.outputs) + BYTE_PRICE * job.itemsize * size
+    price = operations(forward) * (1 + 2 * job.outputs) + BYTE_PRICE * job.itemsize * size
     parameters = sum(math.prod(leaf.shape) for leaf in job.floats)
     per_pair = 2 * parameters * sum(out.traced_size * out.kept for out in job.axes)
-    held = 2 * (1 if job.whole else tile) * job.itemsize * size
-    return Choice("jacobian", tile, 1, prepared * each + combined * per_pair, held)
+    rows = 1 if job.whole else tile
+    held = rows * (2 * job.itemsize * size + _linearised(forward, job.outputs))
+    return Choice("jacobian", tile, 1, prepared * price + combined * per_pair, held)
 
 
 def _vector_product(forward: Program, job: Job) -> Choice:
     parameters = sum(math.prod(leaf.shape) for leaf in job.floats)
     outputs, flops = job.outputs, operations(forward)
-    sizes = [forward.size(v) for step in forward.steps for v in step.outs]
-    each = sum(sizes) + SIGNALS * outputs * max(sizes, default=0.0)
+    each = _linearised(forward, outputs)
     most = min(job.n1, ROWS) if job.n2 is None else max(job.n1, job.columns)
     tile = job.fitted(each, most)
-    combined = job.visits(tile)[1]
+    combined = job.visits(tile, direct=True)[1]
     pulls = 1 if job.whole else combined / min(tile, job.n1)
     total = pulls * (flops * (1 + 2 * outputs) + BYTE_PRICE * job.itemsize * parameters * outputs)
     rows, pushed = (1, outputs) if job.whole else (job.n1, combined * outputs)
@@ -162,6 +163,27 @@ def _vector_product(forward: Program, job: Job) -> Choice:
     pulled = int(np.clip(BUDGET / max(job.itemsize * parameters, 1), 1, max(outputs, 1)))
     held = each * (1 if job.whole else tile) + job.itemsize * parameters * min(pulled, outputs)
     return Choice("vector_product", tile, pulled, total, held)
+
+
+def _linearised(forward: Program, outputs: int) -> float:
+    """Bytes for one example: the signals of a pass, and tangents or cotangents of the largest."""
+    signals, largest = _signals(forward)
+    return signals + SIGNALS * outputs * largest
+
+
+def _signals(program: Program) -> tuple[float, float]:
+    """Bytes of everything that a pass makes, loops turn by turn, and of the largest array."""
+    total = largest = 0.0
+    for step in program.steps:
+        if step.name == "scan":
+            loop = program.loop_of(step)
+            own, most = _signals(loop.body)
+            total += loop.length * own
+            largest = max(largest, most)
+        sizes = [program.size(v) for v in step.outs]
+        total += sum(sizes)
+        largest = max([largest, *sizes])
+    return total, largest
 
 
 def _structured(reads: list[Read], job: Job) -> Choice:
@@ -201,13 +223,13 @@ def _with_tile(reads: list[Read], job: Job, tile: int) -> Choice:
         )
         total += prepared * _pass(read, chosen, job)
         own = peak(read, chosen, tile=tile, whole=job.whole, itemsize=job.itemsize)
-        alive = max(alive, own - tile * sum(entries) * job.itemsize)
+        alive += max(own - tile * sum(entries) * job.itemsize, 0)  # passes may run side by side
         held += sum(entries) * job.itemsize
-    rounds = -(-job.n1 // tile)
+    rounds, columns = -(-job.n1 // tile), -(-job.columns // tile)
     sides = 1 if job.n2 is None and rounds == 1 else 2
-    at_once = (
-        2 if job.n2 is None and rounds == 2 else 1
-    )  # without a loop, the compiler may mix them
+    # What is prepared without a loop, the compiler may prepare side by side.
+    mixed = rounds == 2 if job.n2 is None else rounds == columns == 1
+    at_once = 2 if mixed and not job.whole else 1
     memory = sides * tile * held + max(at_once * alive, largest)
     return Choice("structured", tile, 1, total, memory, tuple(kept))
 

@@ -16,6 +16,7 @@ Differs from the paper / reference:
      signal that makes it.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -46,8 +47,8 @@ Groups = tuple[Group, ...]
 class Form(NamedTuple):
     """One way to hold a leaf: its terms, the labels of its axes, what forming it costs.
 
-    ``source``: terms whose sum of products is the single array of ``terms``; empty where that is a
-    variable of the program.
+    ``source``: terms whose sum of products is the one array of the one term in ``terms``; empty
+    where the arrays are variables of the program.
     """
 
     terms: tuple[Groups, ...]
@@ -115,7 +116,9 @@ def _read_output(
 
 def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
     shape = program.shapes[root].shape
-    labels = tuple(k if n != 1 else None for k, n in enumerate(shape))
+    # Numbered as a walk numbers them, so that two batches that are read apart agree.
+    numbers = itertools.count()
+    labels = tuple(next(numbers) if n != 1 else None for n in shape)
     alone = _form(program, [(Operand(root, labels),)], labels, out, whole)
     assert alone is not None
     if not program.depends[root] & COTANGENT and program.is_zero(root):
@@ -138,7 +141,7 @@ def _leaf(program: Program, root: int, out: Axes, whole: bool) -> Leaf:
     formed = alone._replace(forming=_forming(kept, program, out))
     indexed = any(group.held.index_of is not None for term in kept.terms for group in term)
     if "convolution" in walk.found and not indexed:
-        formed = _multiplied_out(kept, formed, out)
+        formed = _from_operands(kept, formed, out)
     return Leaf(kept, formed, True, kinds)
 
 
@@ -152,8 +155,8 @@ def _form(
     return Form(tuple(groups), names, 0.0)
 
 
-def _multiplied_out(kept: Form, formed: Form, out: Axes) -> Form:
-    """The sum of the products of ``kept``, multiplied out from its operands."""
+def _from_operands(kept: Form, formed: Form, out: Axes) -> Form:
+    """The form whose only array is the sum of the products of ``kept``."""
     labels = (ROW, *out.labels[0], *sorted(kept.leaf))
     whole = Group((), Held(labels, None))
     return Form(((whole,),), kept.leaf, formed.forming, kept.terms)

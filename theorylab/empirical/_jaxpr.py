@@ -141,6 +141,8 @@ class Program:
         return [variable(v) for v in body.outvars]
 
     def _loop(self, equation: Any, sub: Any, given: list[int]) -> list[int]:
+        if not equation.outvars:
+            return []  # nothing is made
         loop = Loop(equation, sub, [self.depends[v] for v in given])
         outs = [
             self._variable(v.aval, bits)
@@ -300,12 +302,13 @@ def traced(g: Callable[..., Any], args: tuple[Any, ...], bits: Sequence[int] = (
 def standard(g: Callable[..., Any], *args: Any) -> Callable[..., Any]:
     """``g`` for arguments of these shapes, with its convolutions in the standard order of axes.
 
-    It is ``g`` itself where there are none, and where a part is to be rematerialised, which would
-    be written out.
+    It is ``g`` itself where there are none, where a part is to be rematerialised, which would be
+    written out, and where something is done beside computing (printing, callbacks), which would be
+    left out. Bodies of branches and of custom derivatives are evaluated as they are.
     """
     jaxpr, shapes = jax.make_jaxpr(g, return_shape=True)(*args)
     program = Program(jaxpr, [0] * len(jax.tree.leaves(args)))
-    if program.rematerialises or not program.convolves():
+    if getattr(jaxpr, "effects", ()) or program.rematerialises or not program.convolves():
         return g
 
     def run(*given: Any) -> Any:

@@ -117,8 +117,10 @@ def _held_arrays(
 
 def _multiplied_out(form: Form, terms: list[list[jax.Array]]) -> jax.Array:
     """The Jacobian of a leaf, with the labels that its form says, from the operands."""
-    labels = form.terms[0][0].held.labels
+    ((whole,),) = form.terms
+    labels = whole.held.labels
     total: Any = 0.0
+    dtype = widest(array for groups in terms for array in groups)
     for groups, arrays in zip(form.source, terms, strict=True):
         held = [group.held.labels for group in groups]
         sizes = {
@@ -126,6 +128,7 @@ def _multiplied_out(form: Form, terms: list[list[jax.Array]]) -> jax.Array:
             for own, a in zip(held, arrays, strict=True)
             for k, n in zip(own, a.shape, strict=True)
         }
+        arrays = [array.astype(dtype) for array in arrays]
         total = total + multiply(arrays, held, labels, plan(held, labels, sizes).order)
     return total
 
