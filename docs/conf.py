@@ -45,7 +45,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-ROOMS = ("layers", "kernels", "empirical", "predict", "data")
+ROOMS = ("layers", "kernels", "empirical", "predict", "transport", "data")
 
 
 def public(room: str) -> list[tuple[str, object]]:

@@ -93,7 +93,7 @@ import sys, time
 import jax
 started = time.process_time()
 import theorylab
-from theorylab import layers, kernels, empirical, predict, data
+from theorylab import layers, kernels, empirical, predict, transport, data
 spent = time.process_time() - started
 print(spent, *sorted({name.partition(".")[0] for name in sys.modules}))
 """
