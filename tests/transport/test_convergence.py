@@ -173,3 +173,12 @@ def test_clouds_of_points_are_their_matrices(x64):
     np.testing.assert_allclose(
         apart, ((far[:, None] - far[None, :5]) ** 2).sum(-1), atol=1e-10, rtol=1e-10
     )
+
+
+def test_slow_is_not_stalled(x64):
+    """Sinkhorn's method at a rate near 1: hundreds of sweeps, each a little nearer."""
+    cost, a, b = families.problem("mixtures 60")
+    options = {"method": "sinkhorn", "domain": "log"}
+    slow = transport.solve(cost, a, b, epsilon=2e-3, tol=1e-6, **options)
+    assert slow.status == Status.SUCCESS
+    assert slow.num_lse_passes > 600

@@ -15,7 +15,7 @@ def batch(count=5, n=12, m=15):
     return [np.stack([p[k] for p in made]) for k in range(3)]
 
 
-@pytest.mark.parametrize("method", ["newton", "sinkhorn"])
+@pytest.mark.parametrize("method", ["newton", "sns", "sinkhorn"])
 def test_a_batch_is_its_problems_one_by_one(x64, method):
     costs, a, b = batch()
 
@@ -76,7 +76,7 @@ def test_dtype_follows_the_input_and_half_precision_is_widened(x64):
 
 def test_promotion_is_never_implicit(x64, strict_promotion):
     cost, a, b, _ = families.small()
-    for method in ("newton", "sinkhorn"):
+    for method in ("newton", "sns", "sinkhorn"):
         assert transport.solve(cost, a, b, epsilon=0.1, method=method).status == 0
 
 
@@ -106,7 +106,7 @@ def test_every_product_has_the_highest_precision():
     def f(cost, x):
         solutions = [
             transport.solve(cost, a, b, epsilon=0.1, method=method)
-            for method in ("newton", "sinkhorn")
+            for method in ("newton", "sns", "sinkhorn")
         ]
         cloud = transport.solve(transport.PointCloud(x, x), epsilon=0.1)
         return sum(s.plan()[0, 0] + s.value for s in (*solutions, cloud))

@@ -75,6 +75,13 @@ class Dense(NamedTuple):
         rows = jnp.matmul(scale, weights, precision=HIGHEST)
         return DensePlan(weights, scale, g - epsilon * jnp.log(total), rows)
 
+    def both(
+        self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
+    ) -> jax.Array:
+        """The plan (n, m) of two potentials, which need not meet a marginal."""
+        exponent = (f[None] + g[:, None] - self.cost) / epsilon
+        return (b[:, None] * jnp.exp(exponent) * a[None]).T
+
     def extend(self, g: jax.Array, b: jax.Array, epsilon: jax.Array) -> jax.Array:
         """The potential (n,) that g makes of the other side; needed where there is no mass."""
         weights, f = softmax(self.cost.T, g, b, epsilon)

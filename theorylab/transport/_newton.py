@@ -24,7 +24,7 @@ Differs from the paper / reference:
   4. S is shifted by a multiple of diag(P 1): from 1e-2, times 0.1 after a full step, 10 after a
      shortened one, 30 after a rejection, inside [1e-8, 1] ([1e-5, 1] in float32). Conjugate
      gradients end at min(0.1, sqrt(error)) or after MOST = 200 steps.
-  5. PATIENCE = 80 passes without a tenth off the best error of a stage end it.
+  5. PATIENCE = 80 passes in which the error does not fall by a tenth end a stage.
   The constants are those that served random assignments, Gaussian mixtures and pairs of MNIST
   digits alike, at epsilon from 1e-2 to 1e-4 of the largest cost; measured here.
 """
@@ -52,7 +52,8 @@ class _State(NamedTuple):
     """``f`` is where we are, with its ``rows``, ``dual``, ``error``; ``trial`` comes next.
 
     ``judged``: the trial is a Newton step, ``f + step * direction``, that may be rejected.
-    ``sweeps``: so many are to come before the next Newton step. ``best`` is that of the stage.
+    ``sweeps``: so many are to come before the next Newton step. ``best`` is that of the stage,
+    ``mark`` the error when it had last fallen by a tenth, ``waited`` passes ago.
     """
 
     f: jax.Array
@@ -70,6 +71,7 @@ class _State(NamedTuple):
     shift: jax.Array
     best: jax.Array
     best_error: jax.Array
+    mark: jax.Array
     waited: jax.Array
     status: jax.Array
     steps: jax.Array
@@ -106,6 +108,7 @@ def _first(task: Task, max_steps: int) -> _State:
         shift=zero + SHIFT,
         best=f,
         best_error=infinite,
+        mark=infinite,
         waited=none,
         status=none + RUNNING,
         steps=none,
@@ -141,7 +144,8 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     final = s.epsilon <= epsilon
     reached = accepted & (error <= jnp.where(final, tol, MIDDLE))
     better = accepted & (error < s.best_error)
-    waited = jnp.where(accepted & (error < 0.9 * s.best_error), 0, s.waited + 1)
+    fallen = accepted & (error < 0.9 * s.mark)
+    waited = jnp.where(fallen, 0, s.waited + 1)
     lost = waited > PATIENCE
     status = jnp.select(
         [reached & final, lost & final, ~finite & ~s.judged, s.passes + 1 >= max_steps],
@@ -179,7 +183,7 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     smaller = jnp.where(smaller < 1.5 * epsilon, epsilon, smaller)  # no stage for its own sake
     left = jnp.maximum(s.sweeps - jnp.maximum(made, 1), 0)
     sweeps = jnp.select([swept, ended, rejected], [left, SWEEPS, FALLBACK - 1], s.sweeps)
-    note = error, s.epsilon, used + solved, s.step, accepted
+    note = error, s.epsilon, used + solved, s.step, accepted, jnp.nan
     return _State(
         f=f,
         rows=rows,
@@ -196,6 +200,7 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
         shift=shift,
         best=jnp.where(better, f, s.best),
         best_error=jnp.where(ended, jnp.inf, jnp.where(better, error, s.best_error)),
+        mark=jnp.where(ended, jnp.inf, jnp.where(fallen, error, s.mark)),
         waited=jnp.where(ended, 0, waited).astype(jnp.int32),
         status=status.astype(jnp.int32),
         steps=s.steps + newton.astype(jnp.int32),

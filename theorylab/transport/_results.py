@@ -64,12 +64,14 @@ class History(NamedTuple):
         Length of the step that led here, 1 for a full Newton step or a sweep.
     accepted
         1 where the step was accepted, else 0.
+    nnz
+        Entries of the sparsified Hessian that the next step is taken with (``"sns"`` alone).
 
     Examples
     --------
     >>> from theorylab.transport import History
     >>> History._fields
-    ('marginal_error', 'epsilon', 'products', 'step', 'accepted')
+    ('marginal_error', 'epsilon', 'products', 'step', 'accepted', 'nnz')
     """
 
     marginal_error: jax.Array
@@ -77,6 +79,7 @@ class History(NamedTuple):
     products: jax.Array
     step: jax.Array
     accepted: jax.Array
+    nnz: jax.Array
 
 
 class Solution(NamedTuple):
@@ -94,7 +97,7 @@ class Solution(NamedTuple):
     status, converged
         A :class:`Status` (int32), and whether it is ``SUCCESS``.
     num_steps
-        Newton steps, or sweeps of Sinkhorn's method.
+        Newton steps, or sweeps of Sinkhorn's method, or (``"sns"``) both.
     num_lse_passes
         Passes over the n x m costs that evaluate an exponential.
     num_matvec_passes

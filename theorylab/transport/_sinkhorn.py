@@ -14,7 +14,8 @@ Differs from the paper / reference:
      domain alone; 1 is Sinkhorn's method.
   3. With ``scaling``, epsilon comes down by FACTOR = 4 from half of the largest cost, each stage
      ending at an error of MIDDLE = 1e-2.
-  4. PATIENCE = 500 passes without a tenth off the best error mean that there is no more to come.
+  4. PATIENCE = 500 passes in which the error does not fall by a tenth mean that there is no more
+     to come; ``mark`` is the error when it last had.
 """
 
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class _State(NamedTuple):
     epsilon: jax.Array
     best: jax.Array
     best_error: jax.Array
+    mark: jax.Array
     waited: jax.Array
     status: jax.Array
     steps: jax.Array
@@ -55,7 +57,8 @@ def sinkhorn(task: Task, *, max_steps: int, momentum: float, domain: str, scalin
         error = jnp.sum(jnp.abs(plan.rows - a)) / jnp.sum(a)
         final = s.epsilon <= epsilon
         better = final & (error < s.best_error)
-        waited = jnp.where(~final | (error < 0.9 * s.best_error), 0, s.waited + 1)
+        fallen = final & (error < 0.9 * s.mark)
+        waited = jnp.where(~final | fallen, 0, s.waited + 1)
         reached = error <= jnp.where(final, tol, MIDDLE)
         status = jnp.select(
             [reached & final, waited > PATIENCE, ~jnp.isfinite(error), s.passes + 1 >= max_steps],
@@ -76,12 +79,13 @@ def sinkhorn(task: Task, *, max_steps: int, momentum: float, domain: str, scalin
             epsilon=jnp.where(smaller < 1.5 * epsilon, epsilon, smaller),
             best=jnp.where(better, s.f, s.best),
             best_error=jnp.where(better, error, s.best_error),
+            mark=jnp.where(fallen, error, s.mark),
             waited=waited.astype(jnp.int32),
             status=status.astype(jnp.int32),
             steps=s.steps + jnp.where(goes_on, jnp.maximum(made, 1), 0),
             passes=s.passes + 1,
             products=s.products + used,
-            history=noted(s.history, s.passes, error, s.epsilon, used, zero + 1, True),
+            history=noted(s.history, s.passes, error, s.epsilon, used, zero + 1, True, jnp.nan),
         )
 
     start = _State(
@@ -89,6 +93,7 @@ def sinkhorn(task: Task, *, max_steps: int, momentum: float, domain: str, scalin
         epsilon=first_epsilon(task) if scaling else epsilon,
         best=f,
         best_error=jnp.asarray(jnp.inf, a.dtype),
+        mark=jnp.asarray(jnp.inf, a.dtype),
         waited=none,
         status=none + RUNNING,
         steps=none,

@@ -31,10 +31,11 @@ from theorylab.transport._newton import newton
 from theorylab.transport._outcome import Outcome, Task
 from theorylab.transport._results import Solution, Status
 from theorylab.transport._sinkhorn import sinkhorn
+from theorylab.transport._sns import sns
 
 TOLERANCE = {8: 1e-9, 4: 2e-5}
 SPARE = {8: 0.9, 4: 0.5}  # of tol: the potentials themselves are rounded, and moved by a constant
-PASSES = {"newton": 2000, "sinkhorn": 20_000}
+PASSES = {"newton": 2000, "sns": 2000, "sinkhorn": 20_000}
 
 
 def solve(
@@ -69,19 +70,22 @@ def solve(
         :math:`\varepsilon > 0` in the units of the cost, an absolute number. In a batch also (B,).
     method
         ``"newton"``: the semi-dual by Newton's method, in some 20 to 120 passes over the costs.
-        ``"sinkhorn"``: Sinkhorn's method, the baseline; passes grow like 1 / epsilon and worse.
+        ``"sns"``: Sinkhorn-Newton-Sparse as published (Tang et al., 2024), which stalls where plans
+        are not sparse, and then says so. ``"sinkhorn"``: Sinkhorn's method, the baseline; passes
+        grow like 1 / epsilon and worse.
     tol
         Largest L1 error of both marginals, summed, relative to the mass. None: 1e-9, and 2e-5 in
         float32.
     max_steps
-        Largest number of passes over the costs. None: 2,000 (Newton), 20,000 (Sinkhorn).
+        Largest number of passes over the costs. None: 2,000, and 20,000 for Sinkhorn's method.
     init
         A :class:`Solution` of a problem nearby, or potentials (f, g), to start from at once at
         ``epsilon``; without, epsilon comes down in stages (Newton).
     **method_options
         ``"sinkhorn"``: ``momentum`` in (0, 2), 1.0; ``domain``, ``"auto"`` (sweeps by products with
         the plan at hand, where it is stable) or ``"log"``; ``scaling``, False, whether epsilon
-        comes down in stages. ``"newton"`` has none.
+        comes down in stages. ``"sns"``: ``sweeps``, 20, before the first Newton step; ``density``,
+        the share of the plan's entries that are kept, 2 / min(n, m). ``"newton"`` has none.
 
     Returns
     -------
@@ -113,7 +117,8 @@ def solve(
     References
     ----------
     Cuturi (2013), "Sinkhorn distances"; Brauer, Clason, Lorenz & Wirth (2017), "A Sinkhorn-Newton
-    method for entropic optimal transport"; for what is done differently see ``_newton``.
+    method for entropic optimal transport"; Tang et al. (2024), "Accelerating Sinkhorn algorithm
+    with sparse Newton iterations"; for what is done differently see ``_newton``.
 
     Examples
     --------
@@ -133,7 +138,7 @@ def solve(
     if method not in PASSES:
         names = ", ".join(repr(name) for name in PASSES)
         raise ValueError(f"method must be one of {names}, got {method!r}")
-    options = _options(method, method_options)
+    options = _options(method, method_options, min(shape[-2:]))
     most = PASSES[method] if max_steps is None else whole("max_steps", max_steps)
     start = starting(init, shape)
     masses = known(a), known(b)
@@ -158,11 +163,13 @@ def _dtype(cost: Any, a: Any, b: Any) -> np.dtype:
     return np.dtype(np.float32) if found.itemsize < 4 else found
 
 
-def _options(method: str, given: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _options(method: str, given: dict[str, Any], smaller: int) -> tuple[tuple[str, Any], ...]:
     """Options of a method, with their defaults; hashable."""
     defaults: dict[str, Any] = {}
     if method == "sinkhorn":
         defaults = {"momentum": 1.0, "domain": "auto", "scaling": False}
+    if method == "sns":
+        defaults = {"sweeps": 20, "density": min(1.0, 2 / smaller)}
     unknown = [name for name in given if name not in defaults]
     if unknown:
         known_ones = ", ".join(defaults) or "none"
@@ -176,6 +183,11 @@ def _options(method: str, given: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
         if options["domain"] not in ("auto", "log"):
             raise ValueError(f"domain must be 'auto' or 'log', got {options['domain']!r}")
         options |= {"momentum": float(options["momentum"]), "scaling": bool(options["scaling"])}
+    if method == "sns":
+        density = float(options["density"])
+        if not 0 < density <= 1:
+            raise ValueError(f"density must lie in (0, 1], got {options['density']!r}")
+        options = {"sweeps": whole("sweeps", options["sweeps"]), "density": density}
     return tuple(options.items())
 
 
@@ -254,6 +266,8 @@ def _solve(
 def _run(method: str, task: Task, max_steps: int, options: dict[str, Any]) -> Outcome:
     if method == "sinkhorn":
         return sinkhorn(task, max_steps=max_steps, **options)
+    if method == "sns":
+        return sns(task, max_steps=max_steps, **options)
     return newton(task, max_steps=max_steps)
 
 
