@@ -38,9 +38,11 @@ def test_the_smoke_preset_misses_nothing_that_is_not_known(arrays):
 
 
 def test_the_textbook_and_the_predecessor_fail_where_ours_do_not(arrays):
+    # Ten times what ours keep to, at the least: how much is lost depends on the last digits of a
+    # float32 product of matrices, and so on the processor (5e-5 and above 1e-4 were seen).
     for route in ("textbook", "peer"):
         for name in NAMES:
-            assert arrays[f"{name}_{route}_error_ntk"].max() > 1e-4
+            assert arrays[f"{name}_{route}_error_ntk"].max() > 1e-5
             assert arrays[f"{name}_{route}_smallest_ntk"].min() < -1e-6
 
 
