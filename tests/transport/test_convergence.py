@@ -175,6 +175,13 @@ def test_clouds_of_points_are_their_matrices(x64):
     )
 
 
+def test_masses_that_differ_by_rounding_make_the_plan_that_is_reported(x64):
+    cost, a, b, _ = families.small()
+    solution = transport.solve(cost, a, b * (1 + 5e-7), epsilon=0.05)
+    assert solution.status == Status.SUCCESS
+    assert marginals(solution, a, b) <= 1e-9
+
+
 def test_slow_is_not_stalled(x64):
     """Sinkhorn's method at a rate near 1: hundreds of sweeps, each a little nearer."""
     cost, a, b = families.problem("mixtures 60")

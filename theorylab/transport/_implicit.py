@@ -11,9 +11,8 @@ fixed potentials (envelope theorem), which needs none. Both rules contain the po
 so they can be differentiated again, forwards and in reverse.
 
 Differs from the paper / reference:
-  1. Cuturi, Teboul & Vert (2020), "Supervised quantile normalization using optimal transport", and
-     OTT-JAX solve with the Hessian of both potentials. Here one is eliminated, and the constants,
-     its null space, are shifted by the rank-one matrix a a^T / sum a.
+  1. No paper followed. One potential is eliminated, and the constants, the null space, are shifted
+     by the rank-one matrix a a^T / sum a in place of a ridge.
   2. Points without mass have no equation: their potential is what the other one makes of them.
   3. EXACT = 1e-12 (1e-6 in float32) of the residual is where conjugate gradients end, and at
      MOST = 2000 steps.

@@ -23,10 +23,10 @@ dropped makes the curvature too large, and steps too short. That is the algorith
 as ``Status.STALLED``.
 
 Differs from the paper / reference:
-  1. Tang, Shavlovsky, Rahmanian, Tardini, Thekumparampil, Xiao & Ying (2024), "Accelerating
-     Sinkhorn algorithm with sparse Newton iterations": potentials there absorb :math:`\varepsilon
-     \log a`, which changes no iterate. Their linear system is solved for f alone (Schur
-     complement), by conjugate gradients to EXACT = 1e-10 (1e-5 in float32) and MOST = 1000 steps.
+  1. Tang et al. (2024), "Accelerating Sinkhorn algorithm with sparse Newton iterations": potentials
+     there absorb :math:`\varepsilon \log a`, which changes no iterate. Their linear system is
+     solved for f alone (Schur complement), by conjugate gradients to EXACT = 1e-10 (1e-5 in
+     float32) and MOST = 1000 steps.
   2. The sweeps are those of ``_sinkhorn``, one pass each, in the log domain.
   3. Backtracking halves the step until D has risen by ASCENT = 1e-4 of the slope, HALVINGS = 30
      times at most; the paper names no constants.

@@ -153,8 +153,7 @@ def solve(
         found = jax.vmap(run, axes)(*arrays)
     else:
         found = run(*arrays)
-    cost, a, b, epsilon, *_ = arrays
-    return found._replace(cost=cost, a=a, b=b, epsilon=epsilon)
+    return found._replace(cost=arrays[0], epsilon=arrays[3])
 
 
 def _dtype(cost: Any, a: Any, b: Any) -> np.dtype:
@@ -257,8 +256,8 @@ def _solve(
         num_matvec_passes=found.products,
         history=found.history,
         cost=None,
-        a=rows,
-        b=columns,
+        a=a,
+        b=b,  # as it was brought to the sum of a, which the plan needs
         epsilon=epsilon,
     )
 
