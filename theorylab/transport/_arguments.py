@@ -17,6 +17,7 @@ import numpy as np
 
 from theorylab._numerics import floating
 from theorylab.transport._costs import PointCloud
+from theorylab.transport._grid import Grid
 
 BALANCE = {8: 1e-6, 4: 1e-4}
 
@@ -31,12 +32,18 @@ def known(x: Any) -> np.ndarray | None:
         return None
 
 
-def checked_cost(cost: Any) -> tuple[Cost, tuple[int, ...]]:
-    """A cost matrix (..., n, m) or a cloud of points; also its shape."""
+def checked_cost(cost: Any, *masses: Any) -> tuple[Cost, tuple[int, ...]]:
+    """A cost matrix (..., n, m), a cloud of points or a grid; also the shape of its matrix.
+
+    Whether there is a batch of problems on a grid the ``masses`` say.
+    """
     if isinstance(cost, PointCloud):
         return _checked_cloud(cost)
+    if isinstance(cost, Grid):
+        batches = [np.shape(m)[0] for m in masses if m is not None and _batched(cost, np.shape(m))]
+        return cost, (*batches[:1], cost.size, cost.size)
     if hasattr(cost, "matrix"):
-        raise TypeError(f"cost must be a matrix or a PointCloud, got {type(cost).__name__}")
+        raise TypeError(f"cost must be a matrix, a PointCloud or a Grid, got {type(cost).__name__}")
     matrix = floating("cost", cost)
     if matrix.ndim not in (2, 3) or 0 in matrix.shape:
         raise ValueError(
@@ -50,6 +57,23 @@ def checked_cost(cost: Any) -> tuple[Cost, tuple[int, ...]]:
                 place = tuple(int(k) for k in np.argwhere(bad)[0])
                 raise ValueError(f"cost must not hold {what}, got one at index {place}")
     return matrix, tuple(matrix.shape)
+
+
+def _batched(grid: Grid, shape: tuple[int, ...]) -> bool:
+    """Whether masses of this shape have a leading axis beside those of the grid."""
+    return shape != grid.shape and (len(shape) == 2 or shape[1:] == grid.shape)
+
+
+def flat(grid: Grid, mass: Any) -> Any:
+    """Masses on a grid, or a batch of them, as (n,) or (B, n)."""
+    if mass is None:
+        return None
+    mass, size = floating("a and b", mass), grid.size
+    if tuple(mass.shape) == grid.shape:
+        return mass.reshape(size)
+    if tuple(mass.shape[1:]) == grid.shape:
+        return mass.reshape(-1, size)
+    return mass
 
 
 def _checked_cloud(cloud: PointCloud) -> tuple[PointCloud, tuple[int, ...]]:
@@ -79,7 +103,8 @@ def _checked_cloud(cloud: PointCloud) -> tuple[PointCloud, tuple[int, ...]]:
         if values is not None and not np.isfinite(values).all():
             place = tuple(int(k) for k in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"{name} must be finite, got {values[place]} at index {place}")
-    cloud = PointCloud(jnp.asarray(x), jnp.asarray(y), cloud.cost)
+    block = None if cloud.block is None else whole("PointCloud's block", cloud.block)
+    cloud = PointCloud(jnp.asarray(x), jnp.asarray(y), cloud.cost, block)
     return cloud, cloud.shape
 
 
@@ -120,7 +145,7 @@ def checked_masses(
 
 def reachable(cost: Any, a: Any, b: Any) -> None:
     """Require that every point with mass has an open arc to a point with mass."""
-    values = known(cost) if not isinstance(cost, PointCloud) else None
+    values = None if isinstance(cost, PointCloud | Grid) else known(cost)
     first, second = known(a), known(b)
     if values is None or first is None or second is None:
         return
@@ -138,6 +163,17 @@ def reachable(cost: Any, a: Any, b: Any) -> None:
                 f"cost is infeasible: all arcs of {name}{list(place)}, which has mass, are "
                 "forbidden (+inf) or lead to points without mass"
             )
+
+
+def checked_mesh(mesh: Any, cost: Any, method: str, shape: tuple[int, ...]) -> None:
+    """Require a mesh with one axis, and a problem that can be spread over it."""
+    if not isinstance(mesh, jax.sharding.Mesh) or len(mesh.axis_names) != 1:
+        raise TypeError(f"mesh must be a jax.sharding.Mesh with one axis, got {mesh!r}")
+    if isinstance(cost, Grid) or len(shape) == 3 or method == "sns":
+        raise ValueError(
+            "mesh spreads a single problem with a matrix or a PointCloud, by method 'newton' or "
+            f"'sinkhorn', got shape {shape}, a {type(cost).__name__} and method {method!r}"
+        )
 
 
 def positive(name: str, value: Any) -> Any:

@@ -31,11 +31,18 @@ class PointCloud:
         ``"sqeuclidean"``, :math:`\|x - y\|^2`; ``"euclidean"``, :math:`\|x - y\|`, whose derivative
         at coinciding points is taken for 0; or a function of two points (d,), (d,) that returns a
         scalar.
+    block
+        None: the costs are held as a matrix. Else costs are never held: ``block`` points of the
+        larger side at a time meet all points of the smaller one, in every pass and in every product
+        with a plan, and memory is block x min(n, m) in place of n x m.
 
     Notes
     -----
     A pytree of x and y, so that derivatives in points exist. float32 in, float32 out; squared
     distances in more than 16 dimensions lose digits where points are near beside their spread.
+    With ``block``, a function of two points must not close over values that derivatives are taken
+    in, and ``num_lse_passes`` of a solution counts products with the plan as well, since each of
+    them makes the exponentials again.
 
     Examples
     --------
@@ -49,6 +56,7 @@ class PointCloud:
     x: jax.Array
     y: jax.Array
     cost: str | CostFunction = field(default="sqeuclidean", metadata={"static": True})
+    block: int | None = field(default=None, metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,19 +65,24 @@ class PointCloud:
 
     def matrix(self) -> jax.Array:
         """The costs (n, m)."""
-        between = _between(self.cost)
+        rule = between(self.cost)
         for _ in range(self.x.ndim - 2):
-            between = jax.vmap(between)
-        return between(jnp.asarray(self.x), jnp.asarray(self.y))
+            rule = jax.vmap(rule)
+        return rule(jnp.asarray(self.x), jnp.asarray(self.y))
 
 
-def _between(cost: str | CostFunction) -> CostFunction:
+def between(cost: str | CostFunction) -> CostFunction:
+    """From points (n, d) and (m, d) to their costs (n, m)."""
     if cost == "sqeuclidean":
         return _squares
     if cost == "euclidean":
-        return lambda x, y: safe_sqrt(_squares(x, y))
+        return _lengths
     assert callable(cost)
     return jax.vmap(jax.vmap(cost, (None, 0)), (0, None))
+
+
+def _lengths(x: jax.Array, y: jax.Array) -> jax.Array:
+    return safe_sqrt(_squares(x, y))
 
 
 def _squares(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -24,7 +24,9 @@ import jax
 import jax.numpy as jnp
 
 from theorylab._numerics import HIGHEST
+from theorylab.transport._geometry import Reach
 
+AT_ONCE = 2**18  # entries of a plan that is multiplied by without being formed
 CAP = {8: 300.0, 4: 60.0}  # largest exponent of a point without mass, which weighs nothing
 
 
@@ -67,10 +69,38 @@ class Dense(NamedTuple):
         """Whether products with a plan cost less than a pass."""
         return True
 
+    def total(self, y: jax.Array) -> jax.Array:
+        """Sum over the eliminated side."""
+        return jnp.sum(y)
+
+    def agreed(self, x: jax.Array) -> jax.Array:
+        """What all devices hold alike."""
+        return x
+
+    def reach(self, a: jax.Array, b: jax.Array) -> Reach:
+        """Whether costs are numbers, and what each point reaches."""
+        open_ = jnp.isfinite(self.cost)
+        return Reach(
+            ~jnp.any(jnp.isnan(self.cost) | jnp.isneginf(self.cost)),
+            jnp.any(open_ & (b > 0)[:, None], axis=0),
+            jnp.any(open_ & (a > 0)[None], axis=1),
+        )
+
+    def where(self, valid: jax.Array) -> "Dense":
+        """The same, or without costs."""
+        return Dense(jnp.where(valid, self.cost, 0))
+
+    def lowered(self) -> tuple["Dense", jax.Array]:
+        """The least cost (m,) of each eliminated point, and what is left above it."""
+        finite = jnp.where(jnp.isfinite(self.cost), self.cost, jnp.inf)
+        least = jax.lax.stop_gradient(jnp.min(finite, axis=1))
+        least = jnp.where(jnp.isfinite(least), least, 0)
+        return Dense(self.cost - least[:, None]), least
+
     def plan(self, f: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array) -> DensePlan:
         """One pass: the plan of the potential f (n,)."""
         weights, g = softmax(self.cost, f, a, epsilon)
-        total = _sums(weights)
+        total = sums(weights)
         scale = b / total
         rows = jnp.matmul(scale, weights, precision=HIGHEST)
         return DensePlan(weights, scale, g - epsilon * jnp.log(total), rows)
@@ -79,20 +109,62 @@ class Dense(NamedTuple):
         self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
     ) -> jax.Array:
         """The plan (n, m) of two potentials, which need not meet a marginal."""
-        exponent = (f[None] + g[:, None] - self.cost) / epsilon
-        return (b[:, None] * jnp.exp(exponent) * a[None]).T
+        return joint(self.cost, f, g, a, b, epsilon).T
+
+    def marginals(
+        self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Sums (n,), (m,) of the plan of two potentials."""
+        plan = joint(self.cost, f, g, a, b, epsilon)
+        rows = jnp.matmul(jnp.ones_like(g), plan, precision=HIGHEST)
+        return rows, jnp.matmul(plan, jnp.ones_like(f), precision=HIGHEST)
 
     def extend(self, g: jax.Array, b: jax.Array, epsilon: jax.Array) -> jax.Array:
         """The potential (n,) that g makes of the other side; needed where there is no mass."""
         weights, f = softmax(self.cost.T, g, b, epsilon)
-        return f - epsilon * jnp.log(_sums(weights))
+        return f - epsilon * jnp.log(sums(weights))
+
+    def apply(
+        self,
+        f: jax.Array,
+        g: jax.Array,
+        a: jax.Array,
+        b: jax.Array,
+        epsilon: jax.Array,
+        v: jax.Array,
+    ) -> jax.Array:
+        """``P.T @ v`` (m, k) for v (n, k), some rows of the transposed plan at a time."""
+
+        def one(row: tuple[jax.Array, ...]) -> jax.Array:
+            cost, g, b = row
+            plan = joint(cost[None], f, g[None], a, b[None], epsilon)[0]
+            return jnp.matmul(plan, v, precision=HIGHEST)
+
+        return jax.lax.map(one, (self.cost, g, b), batch_size=max(1, AT_ONCE // f.size))
+
+    def spent(
+        self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
+    ) -> jax.Array:
+        """Cost of the plan of two potentials."""
+        plan = joint(self.cost, f, g, a, b, epsilon)
+        return jnp.sum(plan * jnp.where(jnp.isfinite(self.cost), self.cost, 0))
 
     def largest(self) -> jax.Array:
         """The largest finite cost."""
         return jnp.max(jnp.where(jnp.isfinite(self.cost), self.cost, 0))
 
 
-def _sums(weights: jax.Array) -> jax.Array:
+def joint(
+    cost: jax.Array, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
+) -> jax.Array:
+    """``b exp((f + g - cost) / epsilon) a`` (m, n), 0 at forbidden arcs."""
+    open_ = jnp.isfinite(cost)
+    exponent = (f[None] + g[:, None] - jnp.where(open_, cost, 0)) / epsilon
+    kernel = jnp.where(open_, jnp.exp(jnp.where(open_, exponent, 0)), 0)
+    return b[:, None] * kernel * a[None]
+
+
+def sums(weights: jax.Array) -> jax.Array:
     """Sums of rows; 1 where nothing with mass is in reach, so that a potential there is 0."""
     total = jnp.matmul(weights, jnp.ones(weights.shape[1], weights.dtype), precision=HIGHEST)
     return jnp.where(total > 0, total, 1)

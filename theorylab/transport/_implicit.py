@@ -64,7 +64,7 @@ def _potential_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
     right = jnp.where(live, change, 0)
     df = jax.lax.custom_linear_solve(multiply, right, solve, symmetric=True)
-    return f, epsilon * df
+    return f, epsilon * costs.agreed(df)
 
 
 @jax.custom_jvp
@@ -82,4 +82,4 @@ def _value_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 def _semi_dual(f: jax.Array, problem: Problem) -> jax.Array:
     costs, a, b, epsilon = problem
     g = costs.plan(f, a, b, epsilon).g
-    return jnp.sum(a * f) + jnp.sum(jnp.where(b > 0, b * g, 0))
+    return jnp.sum(a * f) + costs.total(jnp.where(b > 0, b * g, 0))

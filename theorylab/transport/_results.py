@@ -6,12 +6,14 @@ Differs from the paper / reference:
 """
 
 import enum
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
-from theorylab._numerics import HIGHEST
+from theorylab.transport._dense import joint
+from theorylab.transport._oriented import matrix, oriented
 
 
 class Status(enum.IntEnum):
@@ -134,47 +136,70 @@ class Solution(NamedTuple):
 
     def plan(self) -> jax.Array:
         """The plan (n, m), formed."""
-        epsilon, cost = jnp.asarray(self.epsilon)[..., None, None], self._costs()
-        open_ = jnp.isfinite(cost)
-        exponent = self.f[..., :, None] + self.g[..., None, :] - jnp.where(open_, cost, 0)
-        kernel = jnp.where(open_, jnp.exp(jnp.where(open_, exponent / epsilon, 0)), 0)
-        return self.a[..., :, None] * self.b[..., None, :] * kernel
+        return _each(_plan, self)
 
     def apply(self, v: jax.Array, *, transpose: bool = False) -> jax.Array:
-        """``P @ v``, for v (m,) or (m, k), or ``P.T @ v`` for v (n,) or (n, k)."""
-        plan = self.plan()
-        plan = plan.swapaxes(-1, -2) if transpose else plan
-        vector = jnp.ndim(v) == self.f.ndim
-        v = jnp.asarray(v, plan.dtype)
-        result = jnp.matmul(plan, v[..., None] if vector else v, precision=HIGHEST)
+        """``P @ v``, for v (m,) or (m, k), or ``P.T @ v`` for v (n,) or (n, k).
+
+        The plan is not formed; some of its rows are, at a time.
+        """
+        v = jnp.asarray(v)
+        vector = v.ndim == self.f.ndim
+        result = _each(_times, self, v[..., None] if vector else v, transpose=transpose)
         return result[..., 0] if vector else result
 
     def sharp_cost(self) -> jax.Array:
         """Cost of the plan itself, <P, C>, without the entropy."""
-        return _spent(self.plan(), self._costs())
+        return _each(_spent, self)
 
     def round(self) -> tuple[jax.Array, jax.Array]:
         """A plan whose marginals are met, and its cost, an upper bound of unregularised transport.
 
         Altschuler, Weed & Rigollet (2017), algorithm 2: rows, then columns are scaled down where
-        they have too much, and what is missing is filled in by a rank-one plan.
+        they have too much, and what is missing is filled in by a rank-one plan. Formed, (n, m).
         """
-        plan = self.plan()
-        rows = plan.sum(-1)
-        plan = plan * jnp.minimum(1, self.a / jnp.where(rows > 0, rows, 1))[..., None]
-        columns = plan.sum(-2)
-        plan = plan * jnp.minimum(1, self.b / jnp.where(columns > 0, columns, 1))[..., None, :]
-        # Nothing is missing where rounding made a sum a little too large.
-        rows = jnp.maximum(self.a - plan.sum(-1), 0)
-        columns = jnp.maximum(self.b - plan.sum(-2), 0)
-        missing = rows.sum(-1)[..., None, None]
-        filled = rows[..., :, None] * columns[..., None, :]
-        plan = plan + filled / jnp.where(missing > 0, missing, 1)
-        return plan, _spent(plan, self._costs())
-
-    def _costs(self) -> jax.Array:
-        return self.cost.matrix() if hasattr(self.cost, "matrix") else self.cost
+        return _each(_rounded, self)
 
 
-def _spent(plan: jax.Array, cost: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.where(plan > 0, plan * cost, 0), (-1, -2))
+def _each(function: Any, solution: Solution, *arguments: jax.Array, **options: Any) -> Any:
+    """Compiled, and for each problem of a batch."""
+    run, nothing = partial(function, **options), cast(Any, None)
+    for k in range(solution.f.ndim - 1, 0, -1):
+        batched = jax.tree.map(lambda leaf, k=k: 0 if jnp.ndim(leaf) >= k else None, solution)
+        run = jax.vmap(run, (batched._replace(history=nothing), *(0 for _ in arguments)))
+    return run(solution._replace(history=nothing), *arguments)
+
+
+@jax.jit
+def _plan(s: Solution) -> jax.Array:
+    return joint(matrix(s.cost, s.f.dtype).T, s.f, s.g, s.a, s.b, s.epsilon).T
+
+
+@partial(jax.jit, static_argnames="transpose")
+def _times(s: Solution, v: jax.Array, *, transpose: bool) -> jax.Array:
+    v = v.astype(s.f.dtype)
+    costs = oriented(s.cost, s.f.dtype, eliminate="columns" if transpose else "rows")
+    if transpose:
+        return costs.apply(s.f, s.g, s.a, s.b, s.epsilon, v)
+    return costs.apply(s.g, s.f, s.b, s.a, s.epsilon, v)
+
+
+@jax.jit
+def _spent(s: Solution) -> jax.Array:
+    costs = oriented(s.cost, s.f.dtype, eliminate="columns")
+    return costs.spent(s.f, s.g, s.a, s.b, s.epsilon)
+
+
+@jax.jit
+def _rounded(s: Solution) -> tuple[jax.Array, jax.Array]:
+    plan = _plan(s)
+    rows = plan.sum(1)
+    plan = plan * jnp.minimum(1, s.a / jnp.where(rows > 0, rows, 1))[:, None]
+    columns = plan.sum(0)
+    plan = plan * jnp.minimum(1, s.b / jnp.where(columns > 0, columns, 1))[None]
+    # Nothing is missing where rounding made a sum a little too large.
+    rows, columns = jnp.maximum(s.a - plan.sum(1), 0), jnp.maximum(s.b - plan.sum(0), 0)
+    missing = rows.sum()
+    plan = plan + rows[:, None] * columns[None] / jnp.where(missing > 0, missing, 1)
+    costs = matrix(s.cost, s.f.dtype)
+    return plan, jnp.sum(jnp.where(plan > 0, plan * costs, 0))

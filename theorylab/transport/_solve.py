@@ -1,9 +1,7 @@
 r"""Entropic optimal transport, solved.
 
 Differs from the paper / reference:
-  1. The larger side is eliminated, whichever argument it came in, and the least cost of each of its
-     points is subtracted first.
-  2. Points without mass get the potential that the other side makes of them.
+  1. The larger side is eliminated, whichever argument it came in.
 """
 
 from functools import partial
@@ -12,29 +10,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from theorylab._numerics import HIGHEST
 from theorylab.transport._arguments import (
-    BALANCE,
     checked_cost,
     checked_masses,
+    checked_mesh,
+    flat,
     known,
     positive,
     reachable,
     starting,
     whole,
 )
-from theorylab.transport._dense import Dense
-from theorylab.transport._implicit import potential, value
+from theorylab.transport._batches import one_by_one
+from theorylab.transport._core import solved
+from theorylab.transport._grid import Grid
 from theorylab.transport._newton import newton
+from theorylab.transport._oriented import oriented
 from theorylab.transport._outcome import Outcome, Task
 from theorylab.transport._results import Solution, Status
+from theorylab.transport._sharded import on_mesh
 from theorylab.transport._sinkhorn import sinkhorn
 from theorylab.transport._sns import sns
 
 TOLERANCE = {8: 1e-9, 4: 2e-5}
-SPARE = {8: 0.9, 4: 0.5}  # of tol: the potentials themselves are rounded, and moved by a constant
 PASSES = {"newton": 2000, "sns": 2000, "sinkhorn": 20_000}
 
 
@@ -48,6 +49,7 @@ def solve(
     tol: Any = None,
     max_steps: int | None = None,
     init: Any = None,
+    mesh: Mesh | None = None,
     **method_options: Any,
 ) -> Solution:
     r"""Solve an entropic optimal transport problem.
@@ -61,8 +63,8 @@ def solve(
     Parameters
     ----------
     cost
-        (n, m) costs, :class:`PointCloud`, or a batch of problems with a leading axis. ``+inf``
-        forbids an arc.
+        (n, m) costs, :class:`PointCloud`, :class:`Grid`, or a batch of problems with a leading
+        axis. ``+inf`` forbids an arc.
     a, b
         (n,), (m,) masses with equal sums, of any size; zeros are allowed. None: uniform, summing to
         1. A batch may share them.
@@ -81,6 +83,9 @@ def solve(
     init
         A :class:`Solution` of a problem nearby, or potentials (f, g), to start from at once at
         ``epsilon``; without, epsilon comes down in stages (Newton).
+    mesh
+        Devices, with one axis, over which the points of the larger side are spread; for problems
+        too large for one. Matrices and point clouds, no batches.
     **method_options
         ``"sinkhorn"``: ``momentum`` in (0, 2), 1.0; ``domain``, ``"auto"`` (sweeps by products with
         the plan at hand, where it is stable) or ``"log"``; ``scaling``, False, whether epsilon
@@ -129,7 +134,9 @@ def solve(
     >>> bool(s.converged), round(float(s.sharp_cost()), 4)  # (0.01 + 0.04) / 2
     (True, 0.025)
     """
-    given, shape = checked_cost(cost)
+    given, shape = checked_cost(cost, a, b)
+    if isinstance(given, Grid):
+        a, b = flat(given, a), flat(given, b)
     dtype = _dtype(given, a, b)
     a, b = checked_masses(a, b, shape, dtype)
     reachable(given, a, b)
@@ -139,12 +146,19 @@ def solve(
         names = ", ".join(repr(name) for name in PASSES)
         raise ValueError(f"method must be one of {names}, got {method!r}")
     options = _options(method, method_options, min(shape[-2:]))
+    if method == "sns" and (isinstance(given, Grid) or getattr(given, "block", None)):
+        kind = "Grid" if isinstance(given, Grid) else "PointCloud with block"
+        raise ValueError(f"method 'sns' needs a matrix, got a {kind}: pass cost.matrix()")
     most = PASSES[method] if max_steps is None else whole("max_steps", max_steps)
     start = starting(init, shape)
     masses = known(a), known(b)
     extends = any(mass is None or bool((mass == 0).any()) for mass in masses)
     arrays = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (given, a, b, epsilon, tol, start))
-    run = partial(_solve, method=method, max_steps=most, options=options, extends=extends)
+    if mesh is not None:
+        checked_mesh(mesh, given, method, shape)
+    run = partial(
+        _solve, method=method, max_steps=most, options=options, extends=extends, mesh=mesh
+    )
     if len(shape) == 3:
         axes = [jax.tree.map(lambda _: 0, arrays[0])]
         axes += [0 if jnp.ndim(leaf) == 2 else None for leaf in arrays[1:3]]
@@ -157,7 +171,9 @@ def solve(
 
 
 def _dtype(cost: Any, a: Any, b: Any) -> np.dtype:
-    arrays = [*jax.tree.leaves(cost), *(jnp.asarray(x) for x in (a, b) if x is not None)]
+    arrays = jax.tree.leaves(cost)
+    arrays += [jnp.asarray(x) for x in (a, b) if x is not None]
+    arrays = arrays or [jnp.zeros(())]
     found = np.dtype(jnp.result_type(*(leaf.dtype for leaf in arrays)))
     return np.dtype(np.float32) if found.itemsize < 4 else found
 
@@ -190,7 +206,7 @@ def _options(method: str, given: dict[str, Any], smaller: int) -> tuple[tuple[st
     return tuple(options.items())
 
 
-@partial(jax.jit, static_argnames=("method", "max_steps", "options", "extends"))
+@partial(jax.jit, static_argnames=("method", "max_steps", "options", "extends", "mesh"))
 def _solve(
     cost: Any,
     a: jax.Array,
@@ -203,96 +219,50 @@ def _solve(
     max_steps: int,
     options: tuple[tuple[str, Any], ...],
     extends: bool,
+    mesh: Mesh | None,
 ) -> Solution:
-    matrix = cost.matrix() if hasattr(cost, "matrix") else cost
-    valid = _valid(matrix, a, b, epsilon)
-    # What is no problem of transport becomes one that is solved at once; its result is NaN.
-    matrix = jnp.where(valid, matrix, 0)
-    a, b = (jnp.where(valid, mass, 1 / mass.size) for mass in (a, b))
-    epsilon = jnp.where(valid, epsilon, 1)
-    b = b * (jnp.sum(a) / jnp.sum(b))
-
-    swapped = matrix.shape[0] > matrix.shape[1]
+    swapped = a.size > b.size
+    costs = oriented(cost, a.dtype, eliminate="rows" if swapped else "columns")
     rows, columns = (b, a) if swapped else (a, b)
-    eliminated_first = matrix if swapped else matrix.T
-    finite = jnp.where(jnp.isfinite(eliminated_first), eliminated_first, jnp.inf)
-    least = jax.lax.stop_gradient(jnp.min(finite, axis=1))
-    least = jnp.where(jnp.isfinite(least), least, 0)
-    costs = Dense(eliminated_first - least[:, None])
-
-    constant = jax.lax.stop_gradient((costs, rows, columns, epsilon))
-    begin = jnp.zeros_like(rows) if start is None else start[int(swapped)]
-    warm = start is not None
-    goal = jax.lax.stop_gradient(SPARE[rows.dtype.itemsize] * tol)
-    task = Task(*constant, goal, jax.lax.stop_gradient(begin), warm)
-    found = _run(method, task, max_steps, dict(options))
-
-    problem = (costs, rows, columns, epsilon)
-    f = potential(jax.lax.stop_gradient(found.f), problem)
-    plan = costs.plan(f, rows, columns, epsilon)
-    if extends:
-        f = jnp.where(rows > 0, f, costs.extend(plan.g, columns, epsilon))
-    worth = value(f, problem) + jnp.sum(columns * least)
-    g = plan.g + least
-    shift = (jnp.sum(columns * g) - jnp.sum(rows * f)) / (2 * jnp.sum(rows))
-    f, g = f + shift, g - shift
-    error = _marginal_error(jax.lax.stop_gradient((eliminated_first, f, g, rows, columns, epsilon)))
-
-    status = jnp.where(valid, found.status, int(Status.INVALID))
-    # The bound is met by the plan of the very potentials that are returned, or is not.
-    late = (status == 0) & ~(error <= (tol * jnp.sum(rows)))
-    status = jnp.where(late, int(Status.STALLED), status).astype(jnp.int32)
-    nan = jnp.where(valid, 0, jnp.nan).astype(f.dtype)
-    f, g = (g, f) if swapped else (f, g)
+    begin = None if start is None else start[int(swapped)]
+    run = partial(
+        solved,
+        algorithm=partial(_run, method=method, max_steps=max_steps, options=options, mesh=mesh),
+        first_is_right=not swapped,
+        extends=extends,
+    )
+    if mesh is None:
+        found = run(costs, rows, columns, epsilon, tol, begin)
+    else:
+        found = on_mesh(run, mesh)(costs, rows, columns, epsilon, tol, begin)
+    outcome = found.outcome
+    f, g = (found.g, found.f) if swapped else (found.f, found.g)
+    a, b = (found.columns, found.rows) if swapped else (found.rows, found.columns)
+    passes = outcome.passes + 2 + int(extends)
     return Solution(
-        f=f + nan,
-        g=g + nan,
-        value=worth + nan,
-        marginal_error=error + nan,
-        status=status,
-        converged=status == int(Status.SUCCESS),
-        num_steps=found.steps,
-        num_lse_passes=found.passes + 2 + int(extends),
-        num_matvec_passes=found.products,
-        history=found.history,
+        f=f,
+        g=g,
+        value=found.value,
+        marginal_error=found.error,
+        status=found.status,
+        converged=found.status == int(Status.SUCCESS),
+        num_steps=outcome.steps,
+        num_lse_passes=passes if costs.cheap else passes + outcome.products,
+        num_matvec_passes=outcome.products,
+        history=outcome.history,
         cost=None,
         a=a,
         b=b,  # as it was brought to the sum of a, which the plan needs
-        epsilon=epsilon,
+        epsilon=found.epsilon,
     )
 
 
-def _run(method: str, task: Task, max_steps: int, options: dict[str, Any]) -> Outcome:
-    if method == "sinkhorn":
-        return sinkhorn(task, max_steps=max_steps, **options)
-    if method == "sns":
-        return sns(task, max_steps=max_steps, **options)
-    return newton(task, max_steps=max_steps)
-
-
-def _marginal_error(problem: tuple[jax.Array, ...]) -> jax.Array:
-    """L1 errors of both marginals of the plan that potentials make, summed."""
-    cost, f, g, rows, columns, epsilon = problem
-    plan = columns[:, None] * jnp.exp((f[None] + g[:, None] - cost) / epsilon) * rows[None]
-    one_side = jnp.sum(jnp.abs(jnp.matmul(jnp.ones_like(g), plan, precision=HIGHEST) - rows))
-    other = jnp.sum(jnp.abs(jnp.matmul(plan, jnp.ones_like(f), precision=HIGHEST) - columns))
-    return one_side + other
-
-
-def _valid(matrix: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """Whether this is a problem of transport."""
-    slack = BALANCE[a.dtype.itemsize]
-    sums = jnp.sum(a), jnp.sum(b)
-    open_ = jnp.isfinite(matrix)
-    live_rows, live_columns = a > 0, b > 0
-    return (
-        ~jnp.any(jnp.isnan(matrix) | jnp.isneginf(matrix))
-        & jnp.all((a >= 0) & jnp.isfinite(a))
-        & jnp.all((b >= 0) & jnp.isfinite(b))
-        & (sums[0] > 0)
-        & (jnp.abs(sums[0] - sums[1]) <= slack * jnp.maximum(*sums))
-        & (epsilon > 0)
-        & jnp.isfinite(epsilon)
-        & jnp.all(~live_rows | jnp.any(open_ & live_columns[None], axis=1))
-        & jnp.all(~live_columns | jnp.any(open_ & live_rows[:, None], axis=0))
-    )
+def _run(
+    task: Task, method: str, max_steps: int, options: tuple[tuple[str, Any], ...], mesh: Mesh | None
+) -> Outcome:
+    algorithms: dict[str, Any] = {"newton": newton, "sns": sns, "sinkhorn": sinkhorn}
+    algorithm = partial(algorithms[method], max_steps=max_steps, **dict(options))
+    if mesh is not None:
+        return algorithm(task)
+    *arrays, warm = task
+    return one_by_one(lambda *given: algorithm(Task._make((*given, warm))))(*arrays)
