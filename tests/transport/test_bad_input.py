@@ -72,6 +72,18 @@ CALLS = {
         ValueError,
         r"momentum must lie in \(0, 2\), got 2\.0",
     ),
+    "sparsify": (
+        (COST,),
+        {"method": "sns", "sparsify": "rows"},
+        ValueError,
+        "sparsify must be 'count' or 'budget', got 'rows'",
+    ),
+    "density": (
+        (COST,),
+        {"method": "sns", "sparsify": "budget", "density": 0.1},
+        TypeError,
+        "density is no option of sparsify='budget'",
+    ),
     "domain": ((COST,), {"method": "sinkhorn", "domain": "fft"}, ValueError, "domain must be"),
     "tol": ((COST,), {"tol": 0.0}, ValueError, "tol must be positive"),
     "max_steps": ((COST,), {"max_steps": 0}, ValueError, "max_steps must be a positive whole"),
@@ -112,3 +124,12 @@ def test_in_a_batch_one_bad_problem_spoils_itself_alone():
     np.testing.assert_allclose(solution.value[2] - solution.value[0], 0.5, rtol=1e-5)
     with pytest.raises(ValueError, match=re.escape("at index (1, 0, 0)")):
         transport.solve(costs, A, B, epsilon=0.1)
+
+
+def test_poor_potentials_of_points_without_mass_are_no_nan():
+    cost = np.random.default_rng(0).uniform(size=(6, 8)).astype(np.float32)
+    a, b = np.ones(6, np.float32), np.ones(8, np.float32)
+    a[:2] = b[3:5] = 0
+    s = transport.solve(cost, a / a.sum(), b / b.sum(), epsilon=1e-3, max_steps=3)
+    assert s.status == Status.MAX_STEPS
+    assert np.isfinite(s.marginal_error) and np.isfinite(s.plan()).all()

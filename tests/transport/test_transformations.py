@@ -9,21 +9,28 @@ from tests.transport import families
 from theorylab import transport
 from theorylab.transport import _solve
 
+METHODS = {
+    "newton": {"method": "newton"},
+    "sns": {"method": "sns"},
+    "budget": {"method": "sns", "sparsify": "budget"},
+    "sinkhorn": {"method": "sinkhorn"},
+}
+
 
 def batch(count=5, n=12, m=15):
     made = [families.small(n, m, seed) for seed in range(count)]
     return [np.stack([p[k] for p in made]) for k in range(3)]
 
 
-@pytest.mark.parametrize("method", ["newton", "sns", "sinkhorn"])
-def test_a_batch_is_its_problems_one_by_one(x64, method):
+@pytest.mark.parametrize("name", METHODS)
+def test_a_batch_is_its_problems_one_by_one(x64, name):
     costs, a, b = batch()
 
     def one(cost, a, b):
-        return transport.solve(cost, a, b, epsilon=0.01, method=method, tol=1e-13)
+        return transport.solve(cost, a, b, epsilon=0.01, **METHODS[name])
 
     alone = [one(*problem) for problem in zip(costs, a, b, strict=True)]
-    native = transport.solve(costs, a, b, epsilon=0.01, method=method, tol=1e-13)
+    native = transport.solve(costs, a, b, epsilon=0.01, **METHODS[name])
     mapped = jax.vmap(one)(costs, a, b)
     for solution in (native, mapped):
         assert solution.status.tolist() == [0] * 5
@@ -76,8 +83,8 @@ def test_dtype_follows_the_input_and_half_precision_is_widened(x64):
 
 def test_promotion_is_never_implicit(x64, strict_promotion):
     cost, a, b, _ = families.small()
-    for method in ("newton", "sns", "sinkhorn"):
-        assert transport.solve(cost, a, b, epsilon=0.1, method=method).status == 0
+    for options in METHODS.values():
+        assert transport.solve(cost, a, b, epsilon=0.1, **options).status == 0
 
 
 def test_the_solution_is_the_same_whichever_side_is_larger(x64):
@@ -105,8 +112,7 @@ def test_every_product_has_the_highest_precision():
 
     def f(cost, x):
         solutions = [
-            transport.solve(cost, a, b, epsilon=0.1, method=method)
-            for method in ("newton", "sns", "sinkhorn")
+            transport.solve(cost, a, b, epsilon=0.1, **options) for options in METHODS.values()
         ]
         cloud = transport.solve(transport.PointCloud(x, x), epsilon=0.1)
         return sum(s.plan()[0, 0] + s.value for s in (*solutions, cloud))

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from theorylab._numerics import HIGHEST
-from theorylab.transport._dense import CAP, softmax, sums
+from theorylab.transport._dense import joint, softmax, sums
 from theorylab.transport._geometry import Reach
 
 Between = Callable[[jax.Array, jax.Array], jax.Array]
@@ -47,10 +47,6 @@ class Blocks:
     def total(self, y: jax.Array) -> jax.Array:
         """Sum over the eliminated side."""
         return jnp.sum(y)
-
-    def agreed(self, x: jax.Array) -> jax.Array:
-        """What all devices hold alike."""
-        return x
 
     def reach(self, a: jax.Array, b: jax.Array) -> Reach:
         """Whether costs are numbers, and what each point reaches."""
@@ -122,7 +118,7 @@ class Blocks:
 
         def step(rows: Any, block: Any) -> Any:
             cost, g, b = block
-            plan = _joint(cost, g, b, f, a, epsilon)
+            plan = joint(cost, f, g, a, b, epsilon)
             return rows + jnp.sum(plan, axis=0), jnp.sum(plan, axis=1)
 
         return self._walk(step, self._zeros(f.size), g, b)
@@ -140,7 +136,7 @@ class Blocks:
 
         def step(carry: Any, block: Any) -> Any:
             cost, g, b = block
-            return carry, _times(_joint(cost, g, b, f, a, epsilon), v)
+            return carry, _times(joint(cost, f, g, a, b, epsilon), v)
 
         return self._walk(step, None, g, b)[1]
 
@@ -151,7 +147,7 @@ class Blocks:
 
         def step(spent: Any, block: Any) -> Any:
             cost, g, b = block
-            plan = _joint(cost, g, b, f, a, epsilon)
+            plan = joint(cost, f, g, a, b, epsilon)
             return spent + jnp.sum(plan * jnp.where(jnp.isfinite(cost), cost, 0)), None
 
         return self._walk(step, self._zeros(()), g, b)[0]
@@ -231,7 +227,7 @@ class BlocksPlan(NamedTuple):
     def _walk(self, use: Any, *along: jax.Array) -> Any:
         def step(carry: Any, block: Any) -> Any:
             cost, g, b, *rest = block
-            plan = _joint(cost, g, b, self.f, self.a, self.epsilon)
+            plan = joint(cost, self.f, g, self.a, b, self.epsilon)
             return use(carry, plan, rest[0] if rest else None)
 
         return self.costs._walk(step, self.costs._zeros(self.f.size), self.g, self.b, *along)
@@ -239,14 +235,3 @@ class BlocksPlan(NamedTuple):
 
 def _times(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=HIGHEST)
-
-
-def _joint(
-    cost: jax.Array, g: jax.Array, b: jax.Array, f: jax.Array, a: jax.Array, epsilon: jax.Array
-) -> jax.Array:
-    """``b exp((f + g - cost) / epsilon) a``; points without mass must not overflow."""
-    open_ = jnp.isfinite(cost)
-    z = (f[None] + g[:, None] - jnp.where(open_, cost, 0)) / epsilon
-    live = (a > 0)[None] & (b > 0)[:, None]
-    z = jnp.where(live, z, jnp.minimum(z, CAP[z.dtype.itemsize]))
-    return jnp.where(open_, b[:, None] * jnp.exp(jnp.where(open_, z, 0)) * a[None], 0)

@@ -35,50 +35,71 @@ class Found(NamedTuple):
     rows: jax.Array
     columns: jax.Array
     epsilon: jax.Array
-    outcome: Outcome
 
 
-def solved(
+class Problem(NamedTuple):
+    """Costs as ``given``, and above the ``least`` of each eliminated point; masses of one sum."""
+
+    given: Any
+    costs: Any
+    least: jax.Array
+    rows: jax.Array
+    columns: jax.Array
+    epsilon: jax.Array
+    valid: jax.Array
+
+    def equations(self) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+        """What defines the potentials."""
+        return self.costs, self.rows, self.columns, self.epsilon
+
+
+def prepared(
     given: Any,
     rows: jax.Array,
     columns: jax.Array,
     epsilon: jax.Array,
-    tol: jax.Array,
-    begin: jax.Array | None,
     *,
-    algorithm: Callable[[Task], Outcome],
     first_is_right: bool,
-    extends: bool,
-) -> Found:
-    """Solve with the geometry ``given``; masses of the other side are brought to a sum.
+) -> Problem:
+    """A problem with the geometry ``given``; one side's masses are brought to the sum of the other.
 
-    ``first_is_right``: it is the sum of ``rows`` that counts, else that of ``columns``.
+    ``first_is_right``: it is the sum of ``rows`` that counts. What is no problem of transport
+    becomes one that is solved at once.
     """
     valid = _valid(given, rows, columns, epsilon)
-    # What is no problem of transport becomes one that is solved at once; its result is NaN.
     given = given.where(valid)
     size = given.total(jnp.ones_like(columns))
     rows = jnp.where(valid, rows, 1 / rows.size)
     columns = jnp.where(valid, columns, 1 / size)
-    epsilon = jnp.where(valid, epsilon, 1)
     ratio = jnp.sum(rows) / given.total(columns)
-    if first_is_right:
-        columns = columns * ratio
-    else:
-        rows = rows / ratio
-
+    rows, columns = (rows, columns * ratio) if first_is_right else (rows / ratio, columns)
     costs, least = given.lowered()
-    constant = jax.lax.stop_gradient((costs, rows, columns, epsilon))
-    goal = jax.lax.stop_gradient(SPARE[rows.dtype.itemsize] * tol)
-    start = jnp.zeros_like(rows) if begin is None else jax.lax.stop_gradient(begin)
-    outcome = algorithm(Task(*constant, goal, start, begin is not None))
+    return Problem(given, costs, least, rows, columns, jnp.where(valid, epsilon, 1), valid)
 
-    problem = (costs, rows, columns, epsilon)
-    f = potential(jax.lax.stop_gradient(outcome.f), problem)
+
+def searched(
+    problem: Problem,
+    tol: jax.Array,
+    begin: jax.Array | None,
+    algorithm: Callable[[Task], Outcome],
+) -> Outcome:
+    """What an algorithm finds; it has no derivatives."""
+    given = (problem.costs, problem.rows, problem.columns, problem.epsilon, tol, begin)
+    costs, rows, columns, epsilon, tol, begin = jax.lax.stop_gradient(given)
+    goal = SPARE[rows.dtype.itemsize] * tol
+    start = jnp.zeros_like(rows) if begin is None else begin
+    return algorithm(Task(costs, rows, columns, epsilon, goal, start, begin is not None))
+
+
+def finished(
+    problem: Problem, f: jax.Array, tol: jax.Array, outcome: Outcome, *, extends: bool
+) -> Found:
+    """Both potentials, checked, from that of one side."""
+    given, costs, least, rows, columns, epsilon, valid = problem
     plan = costs.plan(f, rows, columns, epsilon)
     if extends:
         f = jnp.where(rows > 0, f, costs.extend(plan.g, columns, epsilon))
-    worth = value(f, problem) + given.total(columns * least)
+    worth = value(f, problem.equations()) + given.total(columns * least)
     g = plan.g + least
     mass = jnp.sum(rows)
     shift = (given.total(columns * g) - jnp.sum(rows * f)) / (2 * mass)
@@ -92,9 +113,26 @@ def solved(
     late = (status == 0) & ~(error <= tol * mass)
     status = jnp.where(late, int(Status.STALLED), status).astype(jnp.int32)
     nan = jnp.where(valid, 0, jnp.nan).astype(f.dtype)
-    return Found(
-        f + nan, g + nan, worth + nan, error + nan, status, rows, columns, epsilon, outcome
-    )
+    return Found(f + nan, g + nan, worth + nan, error + nan, status, rows, columns, epsilon)
+
+
+def solved(
+    given: Any,
+    rows: jax.Array,
+    columns: jax.Array,
+    epsilon: jax.Array,
+    tol: jax.Array,
+    begin: jax.Array | None,
+    *,
+    algorithm: Callable[[Task], Outcome],
+    first_is_right: bool,
+    extends: bool,
+) -> tuple[Found, Outcome]:
+    """The whole, on one device."""
+    problem = prepared(given, rows, columns, epsilon, first_is_right=first_is_right)
+    outcome = searched(problem, tol, begin, algorithm)
+    f = potential(jax.lax.stop_gradient(outcome.f), problem.equations())
+    return finished(problem, f, tol, outcome, extends=extends), outcome
 
 
 def _valid(costs: Any, a: jax.Array, b: jax.Array, epsilon: jax.Array) -> jax.Array:

@@ -73,10 +73,6 @@ class Dense(NamedTuple):
         """Sum over the eliminated side."""
         return jnp.sum(y)
 
-    def agreed(self, x: jax.Array) -> jax.Array:
-        """What all devices hold alike."""
-        return x
-
     def reach(self, a: jax.Array, b: jax.Array) -> Reach:
         """Whether costs are numbers, and what each point reaches."""
         open_ = jnp.isfinite(self.cost)
@@ -157,11 +153,15 @@ class Dense(NamedTuple):
 def joint(
     cost: jax.Array, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
 ) -> jax.Array:
-    """``b exp((f + g - cost) / epsilon) a`` (m, n), 0 at forbidden arcs."""
+    """``b exp((f + g - cost) / epsilon) a`` (m, n), 0 at forbidden arcs.
+
+    The potential of a point without mass may be anything, and must not overflow.
+    """
     open_ = jnp.isfinite(cost)
-    exponent = (f[None] + g[:, None] - jnp.where(open_, cost, 0)) / epsilon
-    kernel = jnp.where(open_, jnp.exp(jnp.where(open_, exponent, 0)), 0)
-    return b[:, None] * kernel * a[None]
+    z = (f[None] + g[:, None] - jnp.where(open_, cost, 0)) / epsilon
+    live = (a > 0)[None] & (b > 0)[:, None]
+    z = jnp.where(live, z, jnp.minimum(z, CAP[z.dtype.itemsize]))
+    return jnp.where(open_, b[:, None] * jnp.exp(jnp.where(open_, z, 0)) * a[None], 0)
 
 
 def sums(weights: jax.Array) -> jax.Array:

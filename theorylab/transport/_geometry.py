@@ -62,10 +62,6 @@ class Geometry(Protocol):
         """Sum of y (m,) over the eliminated side, wherever it is held."""
         ...
 
-    def agreed(self, x: jax.Array) -> jax.Array:
-        """x, which all devices hold alike, known to be so."""
-        ...
-
     def reach(self, a: jax.Array, b: jax.Array) -> Reach:
         """Whether this can be a problem of transport."""
         ...

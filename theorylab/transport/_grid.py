@@ -128,10 +128,6 @@ class Separable(NamedTuple):
         """Sum over the eliminated side."""
         return jnp.sum(y)
 
-    def agreed(self, x: jax.Array) -> jax.Array:
-        """What all devices hold alike."""
-        return x
-
     def reach(self, a: jax.Array, b: jax.Array) -> Reach:
         """Everything reaches everything."""
         return Reach(jnp.bool_(True), jnp.ones(a.shape, bool), jnp.ones(b.shape, bool))

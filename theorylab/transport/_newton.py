@@ -38,8 +38,16 @@ import jax
 import jax.numpy as jnp
 
 from theorylab.transport._conjugate import conjugate_gradients, diagonal, hessian
-from theorylab.transport._outcome import Outcome, Task, empty_history, first_epsilon, noted
-from theorylab.transport._results import RUNNING, History, Status
+from theorylab.transport._outcome import (
+    Outcome,
+    Progress,
+    Task,
+    begun,
+    first_epsilon,
+    looked,
+    recorded,
+)
+from theorylab.transport._results import RUNNING, Status
 from theorylab.transport._sweeps import kernel_sweeps, log_ratio
 
 FACTOR = 4.0
@@ -55,9 +63,8 @@ class _State(NamedTuple):
     """``f`` is where we are, with its ``rows``, ``dual``, ``error``; ``trial`` comes next.
 
     ``judged``: the trial is a Newton step, ``f + step * direction``, that may be rejected.
-    ``sweeps``: so many are to come before the next Newton step. ``best`` is that of the stage,
-    ``mark`` the error when it had last fallen by a tenth, ``waited`` passes ago. ``found``: the
-    tolerance is met, and the trial is the last one.
+    ``sweeps``: so many are to come before the next Newton step. ``found``: the tolerance is met,
+    and the trial is the last one. ``progress`` is that of the stage.
     """
 
     f: jax.Array
@@ -73,35 +80,29 @@ class _State(NamedTuple):
     sweeps: jax.Array
     epsilon: jax.Array
     shift: jax.Array
-    best: jax.Array
-    best_error: jax.Array
-    mark: jax.Array
-    waited: jax.Array
     found: jax.Array
-    status: jax.Array
-    steps: jax.Array
-    passes: jax.Array
-    products: jax.Array
-    history: History
+    progress: Progress
 
 
 def newton(task: Task, *, max_steps: int) -> Outcome:
     """Maximise the semi-dual; ``max_steps`` passes at most."""
     last = jax.lax.while_loop(
-        lambda s: s.status == RUNNING, lambda s: _turn(task, s, max_steps), _first(task, max_steps)
+        lambda s: s.progress.status == RUNNING,
+        lambda s: _turn(task, s, max_steps),
+        _first(task, max_steps),
     )
-    best = jnp.where(jnp.isfinite(last.best_error), last.best, last.f)
-    return Outcome(best, last.status, last.steps, last.passes, last.products, last.history)
+    best = jnp.where(jnp.isfinite(last.progress.best_error), last.progress.best, last.f)
+    return last.progress._replace(best=best).outcome()
 
 
 def _first(task: Task, max_steps: int) -> _State:
-    dtype, f = task.a.dtype, task.start
-    zero, none, infinite = jnp.zeros((), dtype), jnp.int32(0), jnp.asarray(jnp.inf, dtype)
+    f = task.start
+    zero, none = jnp.zeros((), f.dtype), jnp.int32(0)
     return _State(
         f=f,
         rows=task.a,
-        dual=-infinite,
-        error=infinite,
+        dual=zero - jnp.inf,
+        error=zero + jnp.inf,
         direction=jnp.zeros_like(f),
         step=zero + 1,
         slope=zero,
@@ -111,16 +112,8 @@ def _first(task: Task, max_steps: int) -> _State:
         sweeps=none + FIRST_SWEEPS,
         epsilon=first_epsilon(task),
         shift=zero + SHIFT,
-        best=f,
-        best_error=infinite,
-        mark=infinite,
-        waited=none,
         found=jnp.bool_(False),
-        status=none + RUNNING,
-        steps=none,
-        passes=none,
-        products=none,
-        history=empty_history(max_steps, dtype),
+        progress=begun(f, max_steps),
     )
 
 
@@ -149,11 +142,9 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     # Is the stage over, or all?
     final = s.epsilon <= epsilon
     reached = accepted & (error <= jnp.where(final, tol, MIDDLE))
-    better = accepted & (error < s.best_error)
-    fallen = accepted & (error < 0.9 * s.mark)
-    waited = jnp.where(fallen, 0, s.waited + 1)
-    lost = waited > PATIENCE
-    over = s.passes + 1 >= max_steps
+    progress = looked(s.progress, f, error, accepted, fall=0.9)
+    lost = progress.waited > PATIENCE
+    over = progress.passes >= max_steps
     found = reached & final
     status = jnp.select(
         [s.found | (found & over), lost & final, ~finite & ~s.judged, over],
@@ -191,6 +182,12 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     smaller = jnp.where(smaller < 1.5 * epsilon, epsilon, smaller)  # no stage for its own sake
     left = jnp.maximum(s.sweeps - jnp.maximum(made, 1), 0)
     sweeps = jnp.select([swept, ended, rejected], [left, SWEEPS, FALLBACK - 1], s.sweeps)
+    infinite = jnp.asarray(jnp.inf, dtype)
+    progress = progress._replace(
+        best_error=jnp.where(ended, infinite, progress.best_error),
+        mark=jnp.where(ended, infinite, progress.mark),
+        waited=jnp.where(ended, 0, progress.waited).astype(jnp.int32),
+    )
     note = error, s.epsilon, used + solved, s.step, accepted, jnp.nan
     return _State(
         f=f,
@@ -206,14 +203,6 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
         sweeps=sweeps.astype(jnp.int32),
         epsilon=jnp.where(ended, smaller, s.epsilon),
         shift=shift,
-        best=jnp.where(better, f, s.best),
-        best_error=jnp.where(ended, jnp.inf, jnp.where(better, error, s.best_error)),
-        mark=jnp.where(ended, jnp.inf, jnp.where(fallen, error, s.mark)),
-        waited=jnp.where(ended, 0, waited).astype(jnp.int32),
         found=found,
-        status=status.astype(jnp.int32),
-        steps=s.steps + newton.astype(jnp.int32),
-        passes=s.passes + 1,
-        products=s.products + used + solved,
-        history=noted(s.history, s.passes, *note),
+        progress=recorded(progress, status, newton, used + solved, *note),
     )

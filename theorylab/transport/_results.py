@@ -33,6 +33,9 @@ class Status(enum.IntEnum):
         is not positive, a point with mass that nothing can reach. Everything is NaN.
     NONFINITE
         Potentials left the range of the dtype.
+    BIASED
+        Of :func:`theorylab.transport.coupling` with Gibbs weights alone: the plan is the one asked
+        for, but its marginals are off by more than ``tol``, which nothing in it would change.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class Status(enum.IntEnum):
     STALLED = 2
     INVALID = 3
     NONFINITE = 4
+    BIASED = 5
 
 
 RUNNING = -1

@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from theorylab.transport._core import Found
+from theorylab.transport._core import Found, Problem, finished, prepared, searched
 from theorylab.transport._dense import Dense
 from theorylab.transport._geometry import Reach
+from theorylab.transport._implicit import potential
+from theorylab.transport._outcome import Outcome, Task
 
 
 @jax.tree_util.register_dataclass
@@ -37,10 +39,6 @@ class Sharded:
     def total(self, y: jax.Array) -> jax.Array:
         """Sum over the eliminated side."""
         return jax.lax.psum(jnp.sum(y), self.axis)
-
-    def agreed(self, x: jax.Array) -> jax.Array:
-        """What all devices hold alike."""
-        return jax.lax.pmean(x, self.axis)
 
     def reach(self, a: jax.Array, b: jax.Array) -> Reach:
         """Whether costs are numbers, and what each point reaches."""
@@ -116,30 +114,53 @@ class ShardedPlan(NamedTuple):
         return jax.lax.psum(self.local.squares(y), self.axis.name)
 
 
-def on_mesh(run: Callable[..., Found], mesh: Mesh) -> Callable[..., Found]:
-    """``run`` with the eliminated points spread over a mesh with one axis."""
+def solved_on_mesh(
+    mesh: Mesh,
+    given: Any,
+    rows: jax.Array,
+    columns: jax.Array,
+    epsilon: jax.Array,
+    tol: jax.Array,
+    begin: jax.Array | None,
+    *,
+    algorithm: Callable[[Task], Outcome],
+    first_is_right: bool,
+    extends: bool,
+) -> tuple[Found, Outcome]:
+    """The whole, with the eliminated points spread over a mesh with one axis."""
     axis, devices = mesh.axis_names[0], mesh.devices.size
     along, everywhere = PartitionSpec(axis), PartitionSpec()
+    m = columns.size
+    more = -m % devices  # points without mass, so that every device has as many
 
-    def spread(costs: Any, rows: jax.Array, columns: jax.Array, *others: jax.Array | None) -> Found:
-        m = columns.size
-        more = -m % devices  # points without mass, so that every device has as many
+    def fill(x: jax.Array) -> jax.Array:
+        return jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)))
 
-        def fill(x: jax.Array) -> jax.Array:
-            return jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)))
+    if isinstance(given, Dense):
+        filled, part = Dense(fill(given.cost)), Dense(along)  # type: ignore[arg-type]
+    else:
+        filled = given.changed(own=fill(given.own), least=fill(given.least))
+        part = given.changed(own=along, other=everywhere, least=along, valid=everywhere)
 
-        if isinstance(costs, Dense):
-            costs, part = Dense(fill(costs.cost)), Dense(along)  # type: ignore[arg-type]
-        else:
-            part = costs.changed(own=along, other=everywhere, least=along, valid=everywhere)
-            costs = costs.changed(own=fill(costs.own), least=fill(costs.least))
-        parts: Any = dict.fromkeys(Found._fields, everywhere) | {"g": along, "columns": along}
-        found = jax.shard_map(
-            lambda costs, *given: run(Sharded(costs, axis), *given),
-            mesh=mesh,
-            in_specs=(part, everywhere, along, *(everywhere for _ in others)),
-            out_specs=Found(**parts),
-        )(costs, rows, fill(columns), *others)
-        return found._replace(g=found.g[:m], columns=found.columns[:m])
+    def problem(costs: Any, *masses: jax.Array) -> Problem:
+        return prepared(Sharded(costs, axis), *masses, first_is_right=first_is_right)
 
-    return spread
+    def find(costs: Any, rows: Any, columns: Any, epsilon: Any, tol: Any, begin: Any) -> Outcome:
+        return searched(problem(costs, rows, columns, epsilon), tol, begin, algorithm)
+
+    def finish(costs: Any, rows: Any, columns: Any, epsilon: Any, *rest: Any) -> Found:
+        return finished(problem(costs, rows, columns, epsilon), *rest, extends=extends)
+
+    def spread(run: Any, out: Any, *rest: Any) -> Any:
+        specs = (part, everywhere, along, *(everywhere for _ in rest))
+        run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=out)
+        return run(filled, rows, fill(columns), *rest)
+
+    outcome = spread(find, everywhere, epsilon, tol, begin)
+    # Derivatives of the potential do not go through devices one by one: a linear solution inside
+    # of shard_map does not transpose (jax 0.10.1).
+    whole = prepared(given, rows, columns, epsilon, first_is_right=first_is_right)
+    f = potential(jax.lax.stop_gradient(outcome.f), whole.equations())
+    parts: Any = dict.fromkeys(Found._fields, everywhere) | {"g": along, "columns": along}
+    found = spread(finish, Found(**parts), epsilon, f, tol, outcome)
+    return found._replace(g=found.g[:m], columns=found.columns[:m]), outcome

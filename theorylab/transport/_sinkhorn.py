@@ -24,8 +24,16 @@ import jax
 import jax.numpy as jnp
 
 from theorylab.transport._newton import FACTOR, MIDDLE
-from theorylab.transport._outcome import Outcome, Task, empty_history, first_epsilon, noted
-from theorylab.transport._results import RUNNING, History, Status
+from theorylab.transport._outcome import (
+    Outcome,
+    Progress,
+    Task,
+    begun,
+    first_epsilon,
+    looked,
+    recorded,
+)
+from theorylab.transport._results import RUNNING, Status
 from theorylab.transport._sweeps import kernel_sweeps, log_ratio
 
 INNER = 20
@@ -35,33 +43,24 @@ PATIENCE = 500
 class _State(NamedTuple):
     f: jax.Array
     epsilon: jax.Array
-    best: jax.Array
-    best_error: jax.Array
-    mark: jax.Array
-    waited: jax.Array
-    status: jax.Array
-    steps: jax.Array
-    passes: jax.Array
-    products: jax.Array
-    history: History
+    progress: Progress
 
 
 def sinkhorn(task: Task, *, max_steps: int, momentum: float, domain: str, scaling: bool) -> Outcome:
     """Sweep; ``max_steps`` passes at most."""
     _, a, b, epsilon, tol, f, _ = task
-    zero, none = jnp.zeros((), a.dtype), jnp.int32(0)
+    one = jnp.ones((), a.dtype)
     inner = INNER if domain == "auto" and momentum == 1 and task.costs.cheap else 0
 
     def turn(s: _State) -> _State:
         plan = task.costs.plan(s.f, a, b, s.epsilon)
         error = jnp.sum(jnp.abs(plan.rows - a)) / jnp.sum(a)
         final = s.epsilon <= epsilon
-        better = final & (error < s.best_error)
-        fallen = final & (error < 0.9 * s.mark)
-        waited = jnp.where(~final | fallen, 0, s.waited + 1)
+        progress = looked(s.progress, s.f, error, final, fall=0.9, waits=final)
         reached = error <= jnp.where(final, tol, MIDDLE)
+        lost, over = progress.waited > PATIENCE, progress.passes >= max_steps
         status = jnp.select(
-            [reached & final, waited > PATIENCE, ~jnp.isfinite(error), s.passes + 1 >= max_steps],
+            [reached & final, lost, ~jnp.isfinite(error), over],
             [
                 int(Status.SUCCESS),
                 int(Status.STALLED),
@@ -74,32 +73,14 @@ def sinkhorn(task: Task, *, max_steps: int, momentum: float, domain: str, scalin
         log_u, made, used = kernel_sweeps(plan, a, b, jnp.where(goes_on, inner, 0))
         move = jnp.where(made > 0, log_u, momentum * log_ratio(a, plan.rows))
         smaller = jnp.where(reached & ~final, s.epsilon / FACTOR, s.epsilon)
+        steps = jnp.where(goes_on, jnp.maximum(made, 1), 0)
+        note = error, s.epsilon, used, one, True, jnp.nan
         return _State(
             f=s.f + jnp.where(goes_on, s.epsilon * move, 0),
             epsilon=jnp.where(smaller < 1.5 * epsilon, epsilon, smaller),
-            best=jnp.where(better, s.f, s.best),
-            best_error=jnp.where(better, error, s.best_error),
-            mark=jnp.where(fallen, error, s.mark),
-            waited=waited.astype(jnp.int32),
-            status=status.astype(jnp.int32),
-            steps=s.steps + jnp.where(goes_on, jnp.maximum(made, 1), 0),
-            passes=s.passes + 1,
-            products=s.products + used,
-            history=noted(s.history, s.passes, error, s.epsilon, used, zero + 1, True, jnp.nan),
+            progress=recorded(progress, status, steps, used, *note),
         )
 
-    start = _State(
-        f=f,
-        epsilon=first_epsilon(task) if scaling else epsilon,
-        best=f,
-        best_error=jnp.asarray(jnp.inf, a.dtype),
-        mark=jnp.asarray(jnp.inf, a.dtype),
-        waited=none,
-        status=none + RUNNING,
-        steps=none,
-        passes=none,
-        products=none,
-        history=empty_history(max_steps, a.dtype),
-    )
-    last = jax.lax.while_loop(lambda s: s.status == RUNNING, turn, start)
-    return Outcome(last.best, last.status, last.steps, last.passes, last.products, last.history)
+    start = _State(f, first_epsilon(task) if scaling else epsilon, begun(f, max_steps))
+    last = jax.lax.while_loop(lambda s: s.progress.status == RUNNING, turn, start)
+    return last.progress.outcome()

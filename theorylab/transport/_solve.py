@@ -25,18 +25,19 @@ from theorylab.transport._arguments import (
     whole,
 )
 from theorylab.transport._batches import one_by_one
+from theorylab.transport._budget import budget
 from theorylab.transport._core import solved
 from theorylab.transport._grid import Grid
 from theorylab.transport._newton import newton
+from theorylab.transport._options import PASSES, chosen_options
 from theorylab.transport._oriented import oriented
 from theorylab.transport._outcome import Outcome, Task
 from theorylab.transport._results import Solution, Status
-from theorylab.transport._sharded import on_mesh
+from theorylab.transport._sharded import solved_on_mesh
 from theorylab.transport._sinkhorn import sinkhorn
 from theorylab.transport._sns import sns
 
 TOLERANCE = {8: 1e-9, 4: 2e-5}
-PASSES = {"newton": 2000, "sns": 2000, "sinkhorn": 20_000}
 
 
 def solve(
@@ -73,8 +74,9 @@ def solve(
     method
         ``"newton"``: the semi-dual by Newton's method, in some 20 to 120 passes over the costs.
         ``"sns"``: Sinkhorn-Newton-Sparse as published (Tang et al., 2024), which stalls where plans
-        are not sparse, and then says so. ``"sinkhorn"``: Sinkhorn's method, the baseline; passes
-        grow like 1 / epsilon and worse.
+        are not sparse, and then says so; with ``sparsify="budget"`` the safe and sparse Newton
+        method (Tang & Qiu, 2024), which keeps as many entries as it needs. ``"sinkhorn"``:
+        Sinkhorn's method, the baseline; passes grow like 1 / epsilon and worse.
     tol
         Largest L1 error of both marginals, summed, relative to the mass. None: 1e-9, and 2e-5 in
         float32.
@@ -89,8 +91,9 @@ def solve(
     **method_options
         ``"sinkhorn"``: ``momentum`` in (0, 2), 1.0; ``domain``, ``"auto"`` (sweeps by products with
         the plan at hand, where it is stable) or ``"log"``; ``scaling``, False, whether epsilon
-        comes down in stages. ``"sns"``: ``sweeps``, 20, before the first Newton step; ``density``,
-        the share of the plan's entries that are kept, 2 / min(n, m). ``"newton"`` has none.
+        comes down in stages. ``"sns"``: ``sweeps``, 20, before the first Newton step; ``sparsify``,
+        ``"count"`` or ``"budget"``, by what rule entries of the plan are kept; for ``"count"`` also
+        ``density``, their share, 2 / min(n, m). ``"newton"`` has none.
 
     Returns
     -------
@@ -123,7 +126,8 @@ def solve(
     ----------
     Cuturi (2013), "Sinkhorn distances"; Brauer, Clason, Lorenz & Wirth (2017), "A Sinkhorn-Newton
     method for entropic optimal transport"; Tang et al. (2024), "Accelerating Sinkhorn algorithm
-    with sparse Newton iterations"; for what is done differently see ``_newton``.
+    with sparse Newton iterations"; Tang & Qiu (2024), "Safe and sparse Newton method for
+    entropic-regularized optimal transport"; for what is done differently see ``_newton``.
 
     Examples
     --------
@@ -145,7 +149,7 @@ def solve(
     if method not in PASSES:
         names = ", ".join(repr(name) for name in PASSES)
         raise ValueError(f"method must be one of {names}, got {method!r}")
-    options = _options(method, method_options, min(shape[-2:]))
+    options = chosen_options(method, method_options, min(shape[-2:]))
     if method == "sns" and (isinstance(given, Grid) or getattr(given, "block", None)):
         kind = "Grid" if isinstance(given, Grid) else "PointCloud with block"
         raise ValueError(f"method 'sns' needs a matrix, got a {kind}: pass cost.matrix()")
@@ -178,34 +182,6 @@ def _dtype(cost: Any, a: Any, b: Any) -> np.dtype:
     return np.dtype(np.float32) if found.itemsize < 4 else found
 
 
-def _options(method: str, given: dict[str, Any], smaller: int) -> tuple[tuple[str, Any], ...]:
-    """Options of a method, with their defaults; hashable."""
-    defaults: dict[str, Any] = {}
-    if method == "sinkhorn":
-        defaults = {"momentum": 1.0, "domain": "auto", "scaling": False}
-    if method == "sns":
-        defaults = {"sweeps": 20, "density": min(1.0, 2 / smaller)}
-    unknown = [name for name in given if name not in defaults]
-    if unknown:
-        known_ones = ", ".join(defaults) or "none"
-        raise TypeError(
-            f"{unknown[0]} is no option of method {method!r}; its options: {known_ones}"
-        )
-    options = defaults | given
-    if method == "sinkhorn":
-        if not 0 < float(options["momentum"]) < 2:
-            raise ValueError(f"momentum must lie in (0, 2), got {options['momentum']!r}")
-        if options["domain"] not in ("auto", "log"):
-            raise ValueError(f"domain must be 'auto' or 'log', got {options['domain']!r}")
-        options |= {"momentum": float(options["momentum"]), "scaling": bool(options["scaling"])}
-    if method == "sns":
-        density = float(options["density"])
-        if not 0 < density <= 1:
-            raise ValueError(f"density must lie in (0, 1], got {options['density']!r}")
-        options = {"sweeps": whole("sweeps", options["sweeps"]), "density": density}
-    return tuple(options.items())
-
-
 @partial(jax.jit, static_argnames=("method", "max_steps", "options", "extends", "mesh"))
 def _solve(
     cost: Any,
@@ -225,17 +201,13 @@ def _solve(
     costs = oriented(cost, a.dtype, eliminate="rows" if swapped else "columns")
     rows, columns = (b, a) if swapped else (a, b)
     begin = None if start is None else start[int(swapped)]
-    run = partial(
-        solved,
+    over = solved if mesh is None else partial(solved_on_mesh, mesh)
+    found, outcome = over(
+        *(costs, rows, columns, epsilon, tol, begin),
         algorithm=partial(_run, method=method, max_steps=max_steps, options=options, mesh=mesh),
         first_is_right=not swapped,
         extends=extends,
     )
-    if mesh is None:
-        found = run(costs, rows, columns, epsilon, tol, begin)
-    else:
-        found = on_mesh(run, mesh)(costs, rows, columns, epsilon, tol, begin)
-    outcome = found.outcome
     f, g = (found.g, found.f) if swapped else (found.f, found.g)
     a, b = (found.columns, found.rows) if swapped else (found.rows, found.columns)
     passes = outcome.passes + 2 + int(extends)
@@ -261,7 +233,10 @@ def _run(
     task: Task, method: str, max_steps: int, options: tuple[tuple[str, Any], ...], mesh: Mesh | None
 ) -> Outcome:
     algorithms: dict[str, Any] = {"newton": newton, "sns": sns, "sinkhorn": sinkhorn}
-    algorithm = partial(algorithms[method], max_steps=max_steps, **dict(options))
+    chosen = dict(options)
+    if chosen.pop("sparsify", "count") == "budget":
+        algorithms["sns"] = budget
+    algorithm = partial(algorithms[method], max_steps=max_steps, **chosen)
     if mesh is not None:
         return algorithm(task)
     *arrays, warm = task
