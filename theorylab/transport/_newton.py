@@ -18,16 +18,19 @@ Differs from the paper / reference:
   2. Stages: epsilon is FACTOR = 4 times smaller in each, from half of the largest cost; each but
      the last ends at a marginal error of MIDDLE = 1e-2. FIRST_SWEEPS = 10 in the first stage and
      SWEEPS = 2 in the others come before the first Newton step, in the kernel domain.
-  3. A step is judged by F, and where differences of F are rounding (ROUNDING = 8 eps of its terms)
+  3. Where epsilon is LARGE = 1/200 of the largest cost or more, and a plan is at hand, DIRECT = 20
+     sweeps are made with it first, at the epsilon asked for. If their error is at most MIDDLE then,
+     no stages are needed.
+  4. A step is judged by F, and where differences of F are rounding (ROUNDING = 8 eps of its terms)
      by the error, which must fall. TRIES = 4 lengths, each SHORTER = 0.3 of the one before, then
      FALLBACK = 3 sweeps.
-  4. S is shifted by a multiple of diag(P 1): from 1e-2, times 0.1 after a full step, 10 after a
+  5. S is shifted by a multiple of diag(P 1): from 1e-2, times 0.1 after a full step, 10 after a
      shortened one, 30 after a rejection, inside [1e-8, 1] ([1e-5, 1] in float32). Conjugate
      gradients end at min(0.1, sqrt(error)) or after MOST = 200 steps.
-  5. One more step is taken when the tolerance is met: its error is about the square of the one
+  6. One more step is taken when the tolerance is met: its error is about the square of the one
      before, so that solutions are alike to rounding however they were computed, and derivatives,
      which suppose an error of 0, are right.
-  6. PATIENCE = 80 passes in which the error does not fall by a tenth end a stage.
+  7. PATIENCE = 80 passes in which the error does not fall by a tenth end a stage.
   The constants are those that served random assignments, Gaussian mixtures and pairs of MNIST
   digits alike, at epsilon from 1e-2 to 1e-4 of the largest cost; measured here.
 """
@@ -52,7 +55,8 @@ from theorylab.transport._sweeps import kernel_sweeps, log_ratio
 
 FACTOR = 4.0
 MIDDLE = 1e-2
-FIRST_SWEEPS, SWEEPS, FALLBACK = 10, 2, 3
+LARGE = 1 / 200
+DIRECT, FIRST_SWEEPS, SWEEPS, FALLBACK = 20, 10, 2, 3
 TRIES, SHORTER, ASCENT, ROUNDING = 4, 0.3, 1e-4, 8
 SHIFT, LEAST_SHIFT = 1e-2, {8: 1e-8, 4: 1e-5}
 MOST = 200
@@ -95,8 +99,14 @@ def newton(task: Task, *, max_steps: int) -> Outcome:
     return last.progress._replace(best=best).outcome()
 
 
+def _direct(task: Task) -> jax.Array:
+    """Whether to try without stages first."""
+    possible = task.costs.cheap and not task.warm
+    return possible & (task.epsilon >= LARGE * task.costs.largest())
+
+
 def _first(task: Task, max_steps: int) -> _State:
-    f = task.start
+    f, direct = task.start, _direct(task)
     zero, none = jnp.zeros((), f.dtype), jnp.int32(0)
     return _State(
         f=f,
@@ -109,8 +119,8 @@ def _first(task: Task, max_steps: int) -> _State:
         trial=f,
         judged=jnp.bool_(False),
         tries=none,
-        sweeps=none + FIRST_SWEEPS,
-        epsilon=first_epsilon(task),
+        sweeps=jnp.where(direct, DIRECT, FIRST_SWEEPS).astype(jnp.int32),
+        epsilon=jnp.where(direct, task.epsilon, first_epsilon(task)),
         shift=zero + SHIFT,
         found=jnp.bool_(False),
         progress=begun(f, max_steps),
@@ -153,8 +163,13 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     )
     running = status == RUNNING
     ended = (reached | lost) & ~final
-    swept = accepted & ~ended & ~found & (s.sweeps > 0)
-    newton = accepted & ~ended & (found | (s.sweeps == 0))
+    # After the first sweeps: are stages needed, or can Newton's method start here?
+    second = (progress.passes == 2) & _direct(task)
+    staged = second & ~(error <= MIDDLE) & (s.epsilon < first_epsilon(task))
+    good = second & ~staged
+    ended = ended | staged
+    swept = accepted & ~ended & ~found & ~good & (s.sweeps > 0)
+    newton = accepted & ~ended & (found | good | (s.sweeps == 0))
     shortened = ~accepted & ~rejected & ~ended
 
     # The next trial. Loops with nothing to do make no turn.
@@ -180,8 +195,14 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     trial = f + jnp.where(judged, step * direction, jnp.where(moved, move, 0))
     smaller = s.epsilon / FACTOR
     smaller = jnp.where(smaller < 1.5 * epsilon, epsilon, smaller)  # no stage for its own sake
+    smaller = jnp.where(staged, first_epsilon(task), smaller)
+    f, trial = (jnp.where(staged, task.start, x) for x in (f, trial))
     left = jnp.maximum(s.sweeps - jnp.maximum(made, 1), 0)
-    sweeps = jnp.select([swept, ended, rejected], [left, SWEEPS, FALLBACK - 1], s.sweeps)
+    sweeps = jnp.select(
+        [staged, good, swept, ended, rejected],
+        [FIRST_SWEEPS, 0, left, SWEEPS, FALLBACK - 1],
+        s.sweeps,
+    )
     infinite = jnp.asarray(jnp.inf, dtype)
     progress = progress._replace(
         best_error=jnp.where(ended, infinite, progress.best_error),

@@ -176,7 +176,8 @@ def _each(function: Any, solution: Solution, *arguments: jax.Array, **options: A
 
 @jax.jit
 def _plan(s: Solution) -> jax.Array:
-    return joint(matrix(s.cost, s.f.dtype).T, s.f, s.g, s.a, s.b, s.epsilon).T
+    plan = joint(matrix(s.cost, s.f.dtype).T, s.f, s.g, s.a, s.b, s.epsilon).T
+    return jnp.where(s.status == int(Status.INVALID), jnp.nan, plan)
 
 
 @partial(jax.jit, static_argnames="transpose")
