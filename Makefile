@@ -59,12 +59,16 @@ docs: ## build the site into docs/_build/html, warnings being errors
 	@"$(py)" -m sphinx -W --keep-going -q $(SPHINXOPTS) -b html docs docs/_build/html
 	@echo "== docs/_build/html/index.html"
 
+# Peers have no wheels for every Python: a benchmark says which ones are missing.
 bench: ## time TheoryLab against its peers in one run
 	$(env) dev
+	-$(env) interop
 	@"$(py)" -m benchmarks $(ARGS)
 
 oracles: ## make the frozen reference arrays again, in an environment of their own
 	@bash tests/oracles/make.sh
+	$(env) dev,interop
+	@JAX_PLATFORMS=cpu "$(py)" tests/oracles/generate_transport.py
 
 constraints: ## choose the exact versions in constraints.txt again
 	@python=$$(sh tools/find_python.sh) && "$$python" tools/update_constraints.py

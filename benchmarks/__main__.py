@@ -4,13 +4,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convolutions, empirical, import_time, kernels
+from benchmarks import convolutions, empirical, import_time, kernels, transport
 from benchmarks._report import publish
 
 BENCHMARKS: dict[str, Callable[[], Path]] = {
     "kernels": kernels.main,
     "convolutions": convolutions.main,
     "empirical": empirical.main,
+    "transport": transport.main,
     "import_time": import_time.main,
 }
 

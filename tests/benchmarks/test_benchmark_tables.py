@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import _report, convolutions, empirical, import_time, kernels
+from benchmarks import _report, convolutions, empirical, import_time, kernels, transport
 
 
 def record(cpu, mean=1.0):
@@ -110,3 +110,60 @@ def test_sides_of_empirical_kernels_run_the_same_function(tmp_path, capsys):
     path = empirical.main(cases, rounds=1, with_peer=False, folder=tmp_path)
     assert json.loads(path.read_text())["cases"]["MLP"]["ours-structured"]["temporaries"] > 0
     assert "OURS ALONE" in capsys.readouterr().out
+
+
+def solver(cpu, error=1e-10, iterations=10):
+    own = {"cpu": [cpu, cpu / 2, 2 * cpu], "wall": [cpu], "iterations": iterations, "most": 500}
+    return own | {"error": error, "converged": error <= 1e-9, "lse": 20, "products": 50}
+
+
+def raced(ours=1.0, **changed):
+    """Every peer at 12 times ours but where it is said."""
+    peers = {name: solver(12.0) for name in transport.PEERS}
+    return {"ours": solver(ours), transport.PASS: solver(0.01)} | peers | changed
+
+
+def test_ratios_to_peers_of_transport_show_bounds_and_failures():
+    capped, gone = solver(30.0, 1e-3, 500), solver(0.1, float("nan"), 7)
+    records = raced(2.0, OTT=capped, **{"POT log": gone, "POT kernel": solver(1.5)})
+    line = transport.cases_table({("mixtures 9", 1e-3, 0): records}).splitlines()[-1]
+    assert ">15.00" in line and "fails" in line and "0.75 (POT kernel)" in line
+    assert " 200 " in line  # passes over the cost matrix
+    lines = transport.solvers_table({("mixtures 9", 1e-3, 2): records}).splitlines()
+    assert sum("mixtures 9, 0.001, seed 2" in one for one in lines) == 6
+    assert any(">30.0000" in one and ">500" in one for one in lines)
+
+
+def test_targets_of_transport_are_geometric_means_of_the_right_cases():
+    cases = {
+        ("mixtures 9", 1e-2, 0): raced(**{"OTT": solver(1e-4), "POT kernel": solver(0.69)}),
+        ("mixtures 9", 1e-3, 0): raced(**{"OTT": solver(4.0), "POT kernel": solver(1.1)}),
+        ("mixtures 9", 5e-4, 0): raced(
+            **{"OTT": solver(26.0, 1e-3, 500), "POT kernel": solver(1.9), "regot SSNS": solver(0.9)}
+        ),
+    }
+    lines = transport.targets_table(cases).splitlines()[2:]
+    assert ["MISSED" in line for line in lines] == [False, False, False, True, True, True, False]
+    assert ">10.20" in lines[0] and "1 of 2 at the cap" in lines[0]
+    assert "12.00" in lines[1]
+    assert "0.67" in lines[4]
+    assert "mixtures 9, 0.01: OTT" in lines[5]
+    assert "3 of 3" in lines[6]
+    cases["digits 2", 1e-3, 0] = raced() | {"ours": solver(1.0, 1e-8)}
+    last = transport.targets_table(cases).splitlines()[-1]
+    assert "3 of 4" in last and "MISSED (all)" in last and last.endswith("digits 2, 0.001")
+
+
+def test_without_peers_ours_is_measured_against_itself(tmp_path, capsys):
+    tiny = {"problems": ("mixtures 12",), "epsilons": (0.1,), "rounds": 1}
+    tiny |= {"batches": (("mixtures", 12, 2, 0.1),), "gradients": (("mixtures 12", 0.1),)}
+    path = transport.main(**tiny, with_peers=False, folder=tmp_path)
+    printed = capsys.readouterr().out
+    assert "WITHOUT all peers: the extra `interop`" in printed
+    assert "1 of 1" in printed
+    stored = json.loads(path.read_text())
+    records = stored["cases"]["mixtures 12, 0.1"]
+    assert set(records) == {"ours", "one pass"}
+    assert records["ours"]["converged"] and records["ours"]["error"] <= 1e-9
+    assert stored["batches"]["2 mixtures, n = 12, 0.1"]["apart"]["f"] <= 1e-12
+    assert set(stored["gradients"]["mixtures 12, 0.1"]["cpu"]) >= {"plan", "value and gradient"}
