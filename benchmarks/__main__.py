@@ -4,7 +4,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convolutions, empirical, import_time, kernels, transport
+from benchmarks import (
+    convolutions,
+    empirical,
+    import_time,
+    kernels,
+    transport,
+    transport_convergence,
+)
 from benchmarks._report import publish
 
 BENCHMARKS: dict[str, Callable[[], Path]] = {
@@ -12,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Path]] = {
     "convolutions": convolutions.main,
     "empirical": empirical.main,
     "transport": transport.main,
+    "transport_convergence": transport_convergence.main,
     "import_time": import_time.main,
 }
 

@@ -14,6 +14,8 @@ sys.path.insert(0, str(here))
 from architectures import digest  # noqa: E402
 from transport_problems import CASES, PROBLEMS, build, checksum  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SOURCES = (here / "generate_transport.py", here / "transport_problems.py")
 
 

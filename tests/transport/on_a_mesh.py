@@ -7,7 +7,6 @@ import json
 import sys
 
 import jax
-from jax.sharding import AxisType
 
 if len(sys.argv) > 1:
     processes, rank, port = (int(word) for word in sys.argv[1:])
@@ -16,7 +15,7 @@ jax.config.update("jax_enable_x64", True)
 
 from tests.transport.spread import CASES, solved  # noqa: E402
 
-mesh = jax.make_mesh((jax.device_count(),), ("points",), axis_types=(AxisType.Auto,))
+mesh = jax.sharding.Mesh(jax.devices(), ("points",))
 found = {"devices": jax.device_count()}
 for name in CASES:
     found[name] = {k: v.tolist() for k, v in solved(name, mesh).items()}

@@ -56,6 +56,7 @@ def test_values_that_make_no_problem_raise_and_under_jit_end_in_nan_with_a_statu
     assert solution.status == Status.INVALID
     assert not bool(solution.converged)
     assert np.isnan(solution.f).all() and np.isnan(solution.value)
+    assert np.isnan(solution.round()[1]) and np.isnan(solution.apply(B)).all()
 
 
 CALLS = {
@@ -85,6 +86,13 @@ CALLS = {
         "density is no option of sparsify='budget'",
     ),
     "domain": ((COST,), {"method": "sinkhorn", "domain": "fft"}, ValueError, "domain must be"),
+    "epsilons": ((COST,), {"epsilon": A}, ValueError, r"epsilon must be a scalar, got shape"),
+    "epsilon below the dtype": (
+        (COST,),
+        {"epsilon": 1e-60},
+        ValueError,
+        "epsilon must be positive and finite in float32",
+    ),
     "tol": ((COST,), {"tol": 0.0}, ValueError, "tol must be positive"),
     "max_steps": ((COST,), {"max_steps": 0}, ValueError, "max_steps must be a positive whole"),
     "init": ((COST,), {"init": A}, TypeError, "init must be a Solution or a pair"),
@@ -133,3 +141,23 @@ def test_poor_potentials_of_points_without_mass_are_no_nan():
     s = transport.solve(cost, a / a.sum(), b / b.sum(), epsilon=1e-3, max_steps=3)
     assert s.status == Status.MAX_STEPS
     assert np.isfinite(s.marginal_error) and np.isfinite(s.plan()).all()
+
+
+def test_a_vector_that_does_not_fit_the_plan_raises():
+    s = transport.solve(COST, A, B, epsilon=0.1)
+    with pytest.raises(ValueError, match=r"v must have shape \(3,\) or \(3, 'k'\), got \(2,\)"):
+        s.apply(A)
+
+
+def test_rounding_leaves_forbidden_arcs_empty():
+    cost = changed(COST, (0, 2), INF)
+    plan, spent = transport.solve(cost, A, B, epsilon=0.05).round()
+    assert plan[0, 2] == 0 and np.isfinite(spent)
+    np.testing.assert_allclose(plan.sum(0), B, atol=1e-4)
+
+
+def test_errors_are_relative_to_the_mass():
+    one = transport.solve(COST, A, B, epsilon=0.1)
+    many = transport.solve(COST, 1e6 * A, 1e6 * B, epsilon=0.1)
+    assert many.status == 0 and many.marginal_error <= 2e-5
+    np.testing.assert_allclose(many.value, 1e6 * one.value, rtol=1e-5)

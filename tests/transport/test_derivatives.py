@@ -116,3 +116,21 @@ def test_derivatives_in_float32():
         return jnp.sum(jnp.sin(jnp.arange(plan.size)).reshape(plan.shape) * plan)
 
     np.testing.assert_allclose(jax.grad(f)(narrow[0]), exact, atol=2e-4 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("n", [7, 9])
+def test_a_value_has_one_sided_derivatives_where_either_side_has_no_mass(x64, n):
+    (cost, a, b, epsilon), _ = problem(n, 16 - n)
+    for k, mass in ((1, a), (2, b)):
+        mass = mass.copy()
+        mass[2] = 0
+        mass /= mass.sum()
+        moved = np.zeros(mass.size)
+        moved[2], moved[0] = 1e-6, -1e-6
+        given = [cost, a, b, epsilon]
+        given[k] = mass
+        gradient = jax.grad(value, k)(*given)
+        at = value(*given)
+        given[k] = mass + moved
+        difference = (value(*given) - at) / 1e-6
+        np.testing.assert_allclose(gradient[2] - gradient[0], difference, rtol=1e-4)

@@ -135,3 +135,11 @@ def test_what_has_no_barycenter_raises_and_under_jit_ends_in_nan(name):
 def test_values_under_jit_end_in_a_status():
     run = jax.jit(lambda m: transport.barycenter(Grid((2,)), m, epsilon=1.0))
     assert run(jnp.array([[1.0, 0.0], [1.0, 1.0]])).status == Status.INVALID
+
+
+def test_a_barycenter_that_is_stopped_early_is_still_a_mass():
+    ends = np.eye(9, dtype=np.float32)[[0, 8]]
+    for steps in (1, 5):
+        found = transport.barycenter(Grid((9,)), ends, epsilon=0.01, max_steps=steps)
+        assert found.status == Status.MAX_STEPS
+        np.testing.assert_allclose(found.mass.sum(), 1, rtol=1e-5)

@@ -10,6 +10,8 @@ from theorylab import transport
 from theorylab.transport import Status
 from theorylab.transport._select import heaviest, largest
 
+pytestmark = pytest.mark.slow
+
 BUDGET = {"method": "sns", "sparsify": "budget"}
 
 

@@ -69,6 +69,11 @@ def flat(grid: Grid, mass: Any) -> Any:
     if mass is None:
         return None
     mass, size = floating("a and b", mass), grid.size
+    if tuple(mass.shape[-1:]) != (size,) and tuple(mass.shape[-len(grid.shape) :]) != grid.shape:
+        raise ValueError(
+            f"masses on a grid of shape {grid.shape} must have that shape, or ({size},), or a "
+            f"leading axis before it; got {tuple(mass.shape)}"
+        )
     if tuple(mass.shape) == grid.shape:
         return mass.reshape(size)
     if tuple(mass.shape[1:]) == grid.shape:
@@ -106,6 +111,17 @@ def _checked_cloud(cloud: PointCloud) -> tuple[PointCloud, tuple[int, ...]]:
     block = None if cloud.block is None else whole("PointCloud's block", cloud.block)
     cloud = PointCloud(jnp.asarray(x), jnp.asarray(y), cloud.cost, block)
     return cloud, cloud.shape
+
+
+def checked_points(
+    x: Any, y: Any, cost: Any, block: int | None = None
+) -> tuple[PointCloud, tuple[int, ...]]:
+    """The same of points that are arguments of their own, with their names in messages."""
+    try:
+        return _checked_cloud(PointCloud(x, y, cost, block))
+    except (TypeError, ValueError) as error:
+        words = str(error).replace("cost.x", "x").replace("cost.y", "y")
+        raise type(error)(words.replace("PointCloud's ", "")) from None
 
 
 def checked_masses(
@@ -165,8 +181,8 @@ def reachable(cost: Any, a: Any, b: Any) -> None:
             )
 
 
-def checked_mesh(mesh: Any, cost: Any, method: str, shape: tuple[int, ...]) -> None:
-    """Require a mesh with one axis, and a problem that can be spread over it."""
+def checked_mesh(mesh: Any, cost: Any, method: str, shape: tuple[int, ...]) -> Any:
+    """A mesh with one (automatic) axis, and a problem that can be spread over it."""
     if not isinstance(mesh, jax.sharding.Mesh) or len(mesh.axis_names) != 1:
         raise TypeError(f"mesh must be a jax.sharding.Mesh with one axis, got {mesh!r}")
     if isinstance(cost, Grid) or len(shape) == 3 or method == "sns":
@@ -174,17 +190,22 @@ def checked_mesh(mesh: Any, cost: Any, method: str, shape: tuple[int, ...]) -> N
             "mesh spreads a single problem with a matrix or a PointCloud, by method 'newton' or "
             f"'sinkhorn', got shape {shape}, a {type(cost).__name__} and method {method!r}"
         )
+    return jax.sharding.Mesh(mesh.devices, mesh.axis_names)
 
 
-def positive(name: str, value: Any) -> Any:
-    """A positive real scalar; arrays are taken as they are."""
+def positive(name: str, value: Any, batch: int | None = None, dtype: Any = None) -> Any:
+    """A positive real scalar, in a batch also one for each problem; positive in its dtype too."""
+    if dtype is not None and isinstance(value, numbers.Real) and 0 < float(value):
+        if np.dtype(dtype).type(value) == 0:
+            raise ValueError(f"{name} must be positive and finite in {dtype}, got {value!r}")
     if isinstance(value, numbers.Real | np.bool_):
         if not math.isfinite(float(value)) or float(value) <= 0:
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
         return value
     array = floating(name, value)
-    if array.ndim > 1:
-        raise ValueError(f"{name} must be a scalar, got shape {tuple(array.shape)}")
+    if array.shape not in [()] + ([] if batch is None else [(batch,)]):
+        many = "" if batch is None else f", or have shape ({batch},)"
+        raise ValueError(f"{name} must be a scalar{many}, got shape {tuple(array.shape)}")
     values = known(array)
     if values is not None and not (np.isfinite(values).all() and (values > 0).all()):
         raise ValueError(f"{name} must be positive and finite, got {values}")

@@ -121,9 +121,10 @@ def barycenter(
     TypeError
         If an array is of integers, or the cost is a :class:`PointCloud`.
     ValueError
-        If shapes do not fit, the matrix is not symmetric, masses or weights are negative, sums of
-        masses differ, weights do not sum to 1, or epsilon, tol or max_steps is not positive. Where
-        values are not known (under ``jit``), the result is NaN with ``Status.INVALID``.
+        If shapes do not fit, the matrix is not symmetric and finite, masses or weights are
+        negative, sums of masses differ, weights do not sum to 1, or epsilon, tol or max_steps is
+        not positive. Where values are not known (under ``jit``), the result is NaN with
+        ``Status.INVALID``.
 
     Notes
     -----
@@ -156,6 +157,8 @@ def barycenter(
         values = known(given)
         if values is not None and not np.array_equal(values, values.T):
             raise ValueError("cost must be symmetric, got a matrix that is not")
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError("cost must be finite for a barycenter, got one that is not")
     masses = flat(given, masses) if isinstance(given, Grid) else floating("masses", masses)
     if masses.ndim != 2 or masses.shape[1] != shape[0] or masses.shape[0] == 0:
         raise ValueError(
@@ -166,7 +169,7 @@ def barycenter(
     dtype = np.dtype(jnp.result_type(masses.dtype, *(x.dtype for x in jax.tree.leaves(given))))
     weights = np.full(count, 1 / count, dtype) if weights is None else floating("weights", weights)
     _check_values(masses, weights, count, dtype)
-    epsilon = positive("epsilon", epsilon)
+    epsilon = positive("epsilon", epsilon, dtype=dtype)
     if tol is None:
         tol = DEBIASED if debiased else TOLERANCE[dtype.itemsize]
     tol = positive("tol", tol)
@@ -196,7 +199,7 @@ def _check_values(masses: Any, weights: Any, count: int, dtype: np.dtype) -> Non
 
 
 class _State(NamedTuple):
-    """epsilon log v (k, n), epsilon log d (n,), and epsilon log alpha (n,)."""
+    """epsilon log v (k, n), epsilon log d (n,), and log alpha (n,)."""
 
     second: jax.Array
     debias: jax.Array
@@ -264,7 +267,7 @@ def _solve(
         return _State(
             second=middle[None] + back,
             debias=debias,
-            middle=middle,
+            middle=middle / s.epsilon,
             epsilon=smaller,
             error=error,
             status=status.astype(jnp.int32),
@@ -282,11 +285,11 @@ def _solve(
         steps=jnp.int32(0),
     )
     last = jax.lax.while_loop(lambda s: s.status == RUNNING, turn, start)
-    mass = jnp.exp(last.middle / epsilon)
+    mass = jax.nn.softmax(last.middle)
     nan = jnp.where(valid, 0, jnp.nan).astype(masses.dtype)
     status = jnp.where(valid, last.status, int(Status.INVALID)).astype(jnp.int32)
     return Barycenter(
-        mass=total * mass / jnp.sum(mass) + nan,
+        mass=total * mass + nan,
         marginal_error=last.error + nan,
         status=status,
         converged=status == int(Status.SUCCESS),

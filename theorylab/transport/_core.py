@@ -108,9 +108,10 @@ def finished(
     point = jax.lax.stop_gradient((f, g, rows, columns, epsilon))
     sums = jax.lax.stop_gradient(given).marginals(*point)
     error = jnp.sum(jnp.abs(sums[0] - point[2])) + given.total(jnp.abs(sums[1] - point[3]))
+    error = error / jnp.sum(point[2])
     status = jnp.where(valid, outcome.status, int(Status.INVALID))
     # The bound is met by the plan of the very potentials that are returned, or is not.
-    late = (status == 0) & ~(error <= tol * mass)
+    late = (status == 0) & ~(error <= tol)
     status = jnp.where(late, int(Status.STALLED), status).astype(jnp.int32)
     nan = jnp.where(valid, 0, jnp.nan).astype(f.dtype)
     return Found(f + nan, g + nan, worth + nan, error + nan, status, rows, columns, epsilon)

@@ -32,13 +32,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from theorylab.transport._arguments import (
-    checked_cost,
     checked_masses,
+    checked_points,
     known,
     positive,
     whole,
 )
-from theorylab.transport._costs import CostFunction, PointCloud
+from theorylab.transport._costs import CostFunction
 from theorylab.transport._draws import pairs
 from theorylab.transport._gibbs import gibbs
 from theorylab.transport._results import Status
@@ -55,7 +55,8 @@ class Coupling(NamedTuple):
     plan
         (n, m), of the mass of a; behind the leading axis of a batch, as everything here.
     marginal_error
-        L1 errors of the sums of ``plan`` over rows and over columns, added.
+        L1 errors of the sums of ``plan`` over rows and over columns, added; relative to the mass,
+        as ``tol`` is.
     status, converged
         A :class:`Status` (int32), and whether it is ``SUCCESS``, which is: both marginals of
         ``plan`` are met within ``tol``.
@@ -219,17 +220,14 @@ def coupling(
     >>> [round(float(p), 2) for p in transport.coupling(x, y, epsilon=2.0).plan.sum(1)]
     [0.5, 0.5]
     """
-    try:
-        cloud, shape = checked_cost(PointCloud(x, y, cost))  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:  # the same rules, of arguments with other names
-        words = str(error).replace("cost.x", "x").replace("cost.y", "y")
-        raise type(error)(words.replace("PointCloud's cost", "cost")) from None
+    cloud, shape = checked_points(x, y, cost)
     given = [jnp.asarray(mass) for mass in (a, b) if mass is not None]
     dtype = jnp.result_type(*(leaf.dtype for leaf in (cloud.x, cloud.y, *given)))
     dtype = np.dtype(np.float32) if dtype.itemsize < 4 else np.dtype(dtype)
     a, b = checked_masses(a, b, shape, dtype)
-    epsilon = positive("epsilon", epsilon)
-    tol = positive("tol", TOLERANCE[dtype.itemsize] if tol is None else tol)
+    batch = shape[0] if len(shape) == 3 else None
+    epsilon = positive("epsilon", epsilon, batch, dtype)
+    tol = positive("tol", TOLERANCE[dtype.itemsize] if tol is None else tol, batch)
     if kind not in KINDS:
         raise ValueError(f"kind must be 'newton' or 'gibbs', got {kind!r}")
     tol = jnp.asarray(tol, dtype)
@@ -249,8 +247,8 @@ def _assessed(
     """The coupling whose success is what its own marginals say."""
     plan = jnp.where((status == int(Status.INVALID))[..., None, None], jnp.nan, plan)
     rows, columns = jnp.abs(jnp.sum(plan, -1) - a), jnp.abs(jnp.sum(plan, -2) - b)
-    error = jnp.sum(rows, -1) + jnp.sum(columns, -1)
-    off = (status == int(Status.SUCCESS)) & ~(error <= tol * jnp.sum(a, -1))
+    error = (jnp.sum(rows, -1) + jnp.sum(columns, -1)) / jnp.sum(a, -1)
+    off = (status == int(Status.SUCCESS)) & ~(error <= tol)
     status = jnp.where(off, otherwise, status).astype(jnp.int32)
     return Coupling(plan, error, status, status == int(Status.SUCCESS), a, b)
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from theorylab.transport._arguments import checked_points
 from theorylab.transport._costs import PointCloud
 from theorylab.transport._results import Solution, Status
 from theorylab.transport._solve import solve
@@ -117,10 +118,11 @@ def divergence(
     if p not in COSTS:
         raise ValueError(f"p must be 1 or 2, got {p!r}")
 
+    checked_points(x, y, COSTS[p], block)
+
     def between(x: Any, y: Any, a: Any, b: Any) -> Solution:
         return solve(PointCloud(x, y, COSTS[p], block), a, b, epsilon=epsilon, **options)
 
-    # x with y first: its checks name what is wrong with either.
     both, first, second = between(x, y, a, b), between(x, x, a, a), between(y, y, b, b)
     status = both.status
     for other in (first, second):

@@ -82,4 +82,4 @@ def _value_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 def _semi_dual(f: jax.Array, problem: Problem) -> jax.Array:
     costs, a, b, epsilon = problem
     g = costs.plan(f, a, b, epsilon).g
-    return jnp.sum(a * f) + costs.total(jnp.where(b > 0, b * g, 0))
+    return jnp.sum(a * f) + costs.total(b * g)

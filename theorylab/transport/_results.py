@@ -99,7 +99,7 @@ class Solution(NamedTuple):
     value
         :math:`\langle P, C \rangle + \varepsilon \sum P \log (P / a b^\top)`, from the dual.
     marginal_error
-        L1 errors of both marginals of the plan, summed.
+        L1 errors of both marginals of the plan, summed; relative to the mass, as ``tol`` is.
     status, converged
         A :class:`Status` (int32), and whether it is ``SUCCESS``.
     num_steps
@@ -145,9 +145,13 @@ class Solution(NamedTuple):
     def apply(self, v: jax.Array, *, transpose: bool = False) -> jax.Array:
         """``P @ v``, for v (m,) or (m, k), or ``P.T @ v`` for v (n,) or (n, k).
 
-        The plan is not formed; some of its rows are, at a time.
+        The plan is not formed; some of its rows are, at a time. Raises ``ValueError`` where v does
+        not fit; in a batch it has the leading axis too.
         """
         v = jnp.asarray(v)
+        shape = (self.f if transpose else self.g).shape
+        if v.shape[: len(shape)] != shape or v.ndim > len(shape) + 1:
+            raise ValueError(f"v must have shape {shape} or {(*shape, 'k')}, got {v.shape}")
         vector = v.ndim == self.f.ndim
         result = _each(_times, self, v[..., None] if vector else v, transpose=transpose)
         return result[..., 0] if vector else result
@@ -161,6 +165,8 @@ class Solution(NamedTuple):
 
         Altschuler, Weed & Rigollet (2017), algorithm 2: rows, then columns are scaled down where
         they have too much, and what is missing is filled in by a rank-one plan. Formed, (n, m).
+        Forbidden arcs stay empty: where there are some, marginals are met up to what was missing
+        there.
         """
         return _each(_rounded, self)
 
@@ -176,8 +182,12 @@ def _each(function: Any, solution: Solution, *arguments: jax.Array, **options: A
 
 @jax.jit
 def _plan(s: Solution) -> jax.Array:
-    plan = joint(matrix(s.cost, s.f.dtype).T, s.f, s.g, s.a, s.b, s.epsilon).T
-    return jnp.where(s.status == int(Status.INVALID), jnp.nan, plan)
+    return _unless_invalid(s, joint(matrix(s.cost, s.f.dtype).T, s.f, s.g, s.a, s.b, s.epsilon).T)
+
+
+def _unless_invalid(s: Solution, x: jax.Array) -> jax.Array:
+    """NaN where there was no problem; forbidden arcs alone would give 0."""
+    return jnp.where(s.status == int(Status.INVALID), jnp.nan, x)
 
 
 @partial(jax.jit, static_argnames="transpose")
@@ -185,14 +195,14 @@ def _times(s: Solution, v: jax.Array, *, transpose: bool) -> jax.Array:
     v = v.astype(s.f.dtype)
     costs = oriented(s.cost, s.f.dtype, eliminate="columns" if transpose else "rows")
     if transpose:
-        return costs.apply(s.f, s.g, s.a, s.b, s.epsilon, v)
-    return costs.apply(s.g, s.f, s.b, s.a, s.epsilon, v)
+        return _unless_invalid(s, costs.apply(s.f, s.g, s.a, s.b, s.epsilon, v))
+    return _unless_invalid(s, costs.apply(s.g, s.f, s.b, s.a, s.epsilon, v))
 
 
 @jax.jit
 def _spent(s: Solution) -> jax.Array:
     costs = oriented(s.cost, s.f.dtype, eliminate="columns")
-    return costs.spent(s.f, s.g, s.a, s.b, s.epsilon)
+    return _unless_invalid(s, costs.spent(s.f, s.g, s.a, s.b, s.epsilon))
 
 
 @jax.jit
@@ -205,6 +215,8 @@ def _rounded(s: Solution) -> tuple[jax.Array, jax.Array]:
     # Nothing is missing where rounding made a sum a little too large.
     rows, columns = jnp.maximum(s.a - plan.sum(1), 0), jnp.maximum(s.b - plan.sum(0), 0)
     missing = rows.sum()
-    plan = plan + rows[:, None] * columns[None] / jnp.where(missing > 0, missing, 1)
+    filled = rows[:, None] * columns[None] / jnp.where(missing > 0, missing, 1)
     costs = matrix(s.cost, s.f.dtype)
-    return plan, jnp.sum(jnp.where(plan > 0, plan * costs, 0))
+    open_ = jnp.isfinite(costs)
+    plan = plan + jnp.where(open_, filled, 0)
+    return plan, _unless_invalid(s, jnp.sum(plan * jnp.where(open_, costs, 0)))

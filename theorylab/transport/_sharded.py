@@ -62,9 +62,12 @@ class Sharded:
     def extend(self, g: jax.Array, b: jax.Array, epsilon: jax.Array) -> jax.Array:
         """The potential (n,) that g makes of the other side."""
         own = -self.local.extend(g, b, epsilon) / epsilon
-        own = jnp.where(jnp.any(b > 0), own, -jnp.inf)
+        # Devices from which nothing with mass is in reach have no say.
+        own = jnp.where(self.local.reach(jnp.ones_like(own), b).first, own, -jnp.inf)
         peak = jax.lax.pmax(jax.lax.stop_gradient(own), self.axis)
-        return -epsilon * (peak + jnp.log(jax.lax.psum(jnp.exp(own - peak), self.axis)))
+        peak = jnp.where(jnp.isfinite(peak), peak, 0)
+        total = jax.lax.psum(jnp.exp(own - peak), self.axis)
+        return -epsilon * (peak + jnp.log(jnp.where(total > 0, total, 1)))
 
     def marginals(
         self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
@@ -133,13 +136,13 @@ def solved_on_mesh(
     m = columns.size
     more = -m % devices  # points without mass, so that every device has as many
 
-    def fill(x: jax.Array) -> jax.Array:
-        return jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)))
+    def fill(x: jax.Array, mode: str = "constant") -> jax.Array:
+        return jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)), mode=mode)
 
     if isinstance(given, Dense):
         filled, part = Dense(fill(given.cost)), Dense(along)  # type: ignore[arg-type]
     else:
-        filled = given.changed(own=fill(given.own), least=fill(given.least))
+        filled = given.changed(own=fill(given.own, "edge"), least=fill(given.least))
         part = given.changed(own=along, other=everywhere, least=along, valid=everywhere)
 
     def problem(costs: Any, *masses: jax.Array) -> Problem:

@@ -84,7 +84,8 @@ def solve(
         Largest number of passes over the costs. None: 2,000, and 20,000 for Sinkhorn's method.
     init
         A :class:`Solution` of a problem nearby, or potentials (f, g), to start from at once at
-        ``epsilon``; without, epsilon comes down in stages (Newton).
+        ``epsilon``; without, epsilon comes down in stages (Newton). The potential of the smaller
+        side is used.
     mesh
         Devices, with one axis, over which the points of the larger side are spread; for problems
         too large for one. Matrices and point clouds, no batches.
@@ -108,8 +109,8 @@ def solve(
     ValueError
         If shapes do not fit or are empty, epsilon or tol is not positive, masses are negative or
         their sums differ, a cost is NaN or -inf (its index is said), or a point with mass cannot be
-        reached. Where values are not known (under ``jit``) the result is NaN with
-        ``Status.INVALID`` instead.
+        reached. Where values are not known (under ``jit``, and costs that a function of two points
+        gives) the result is NaN with ``Status.INVALID`` instead.
 
     Notes
     -----
@@ -138,14 +139,15 @@ def solve(
     >>> bool(s.converged), round(float(s.sharp_cost()), 4)  # (0.01 + 0.04) / 2
     (True, 0.025)
     """
+    if isinstance(cost, Grid):
+        a, b = flat(cost, a), flat(cost, b)
     given, shape = checked_cost(cost, a, b)
-    if isinstance(given, Grid):
-        a, b = flat(given, a), flat(given, b)
     dtype = _dtype(given, a, b)
     a, b = checked_masses(a, b, shape, dtype)
     reachable(given, a, b)
-    epsilon = positive("epsilon", epsilon)
-    tol = positive("tol", TOLERANCE[dtype.itemsize] if tol is None else tol)
+    batch = shape[0] if len(shape) == 3 else None
+    epsilon = positive("epsilon", epsilon, batch, dtype)
+    tol = positive("tol", TOLERANCE[dtype.itemsize] if tol is None else tol, batch)
     if method not in PASSES:
         names = ", ".join(repr(name) for name in PASSES)
         raise ValueError(f"method must be one of {names}, got {method!r}")
@@ -159,7 +161,7 @@ def solve(
     extends = any(mass is None or bool((mass == 0).any()) for mass in masses)
     arrays = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (given, a, b, epsilon, tol, start))
     if mesh is not None:
-        checked_mesh(mesh, given, method, shape)
+        mesh = checked_mesh(mesh, given, method, shape)
     run = partial(
         _solve, method=method, max_steps=most, options=options, extends=extends, mesh=mesh
     )
