@@ -200,7 +200,7 @@ BAD = {
     "spacings": (lambda: Grid((3, 3), spacing=(1, 2, 3)), "one for each of 2 axes"),
     "masses": (
         lambda: transport.solve(Grid((3, 3)), np.ones(4) / 4, epsilon=1.0),
-        r"a must have shape \(9,\)",
+        r"masses on a grid of shape .* got \(4,\)",
     ),
     "a block": (
         lambda: transport.solve(PointCloud(np.ones((2, 1)), np.ones((2, 1)), block=0), epsilon=1.0),
