@@ -9,6 +9,7 @@ from tests.transport import families
 from theorylab import transport
 from theorylab.transport import Grid, PointCloud
 
+pytestmark = pytest.mark.slow
 STEP = 1e-5
 
 
@@ -45,12 +46,13 @@ def same(found, expected):
     np.testing.assert_allclose(found.round()[1], expected.round()[1], rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n", "m", "block"), [(9, 14, 4), (14, 9, 7), (9, 14, 100)])
-def test_points_in_blocks_are_points_as_a_matrix(x64, n, m, block):
+@pytest.mark.parametrize(
+    ("n", "m", "block", "cost"), [(9, 14, 4, "sqeuclidean"), (14, 9, 7, cubed)]
+)
+def test_points_in_blocks_are_points_as_a_matrix(x64, n, m, block, cost):
     x, y, a, b = points(n, m)
-    for cost in ("sqeuclidean", cubed):
-        found = transport.solve(PointCloud(x, y, cost, block), a, b, epsilon=0.1)
-        same(found, transport.solve(PointCloud(x, y, cost), a, b, epsilon=0.1))
+    found = transport.solve(PointCloud(x, y, cost, block), a, b, epsilon=0.1)
+    same(found, transport.solve(PointCloud(x, y, cost), a, b, epsilon=0.1))
 
 
 def test_blocks_count_every_exponential(x64):
@@ -81,7 +83,7 @@ def test_blocks_with_forbidden_arcs_and_points_without_mass(x64):
     assert nothing.status == transport.Status.INVALID and np.isnan(nothing.value)
 
 
-@pytest.mark.parametrize(("shape", "p"), [((11,), 1), ((4, 3), 2), ((2, 3, 4), 1.5)])
+@pytest.mark.parametrize(("shape", "p"), [((11,), 1), ((2, 3, 4), 1.5)])
 def test_a_grid_is_its_matrix(x64, shape, p):
     grid = Grid(shape, p, spacing=tuple(np.linspace(0.5, 1, len(shape))))
     a, b = image(shape, 0), image(shape, 1)
