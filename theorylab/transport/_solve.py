@@ -116,12 +116,13 @@ def solve(
     -----
     Limits: a solution that is not ``converged`` says why in ``status``; nothing else is promised of
     it. The precision that can be met is about the rounding of ``f / epsilon``: with costs up to 1,
-    1e-9 at epsilon = 1e-4 in float64, 2e-5 at 5e-4 in float32. float32 in, float32 out; half
-    precision is computed in float32. The value has the derivative that the envelope theorem gives;
-    potentials, and all that is made from them, one solution with the Hessian, in forward and
-    reverse mode and of higher order, with respect to costs, points, masses and epsilon.
-    Derivatives in masses are defined up to a constant, since sums must stay equal. Compiled here,
-    once for each shape.
+    1e-9 at epsilon = 1e-4 in float64; in float32 2e-5 at 1e-3, and 5e-5 at 5e-4. float32 in,
+    float32 out; half precision is computed in float32.
+
+    The value has the derivative that the envelope theorem gives; potentials, and all that is made
+    from them, one solution with the Hessian, in forward and reverse mode and of higher order, with
+    respect to costs, points, masses and epsilon. Derivatives in masses are defined up to a
+    constant, since sums must stay equal. Compiled here, once for each shape.
 
     References
     ----------
