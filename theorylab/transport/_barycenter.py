@@ -30,12 +30,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
-from theorylab._numerics import HIGHEST, floating
-from theorylab.transport._arguments import checked_cost, flat, known, positive, whole
-from theorylab.transport._costs import PointCloud
+from theorylab._numerics import HIGHEST
+from theorylab.transport._arguments import BALANCE, positive, whole
+from theorylab.transport._barycenter_arguments import checked_densities
 from theorylab.transport._grid import Grid
 from theorylab.transport._newton import FACTOR, MIDDLE
 from theorylab.transport._oriented import oriented
@@ -147,28 +146,7 @@ def barycenter(
     >>> int(middle.mass.argmax())
     4
     """
-    given, shape = checked_cost(cost)
-    if isinstance(given, PointCloud) or len(shape) != 2 or shape[0] != shape[1]:
-        raise (TypeError if isinstance(given, PointCloud) else ValueError)(
-            "cost must be a Grid or a symmetric matrix (n, n), "
-            f"got {'a PointCloud' if isinstance(given, PointCloud) else f'shape {shape}'}"
-        )
-    if not isinstance(given, Grid):
-        values = known(given)
-        if values is not None and not np.array_equal(values, values.T):
-            raise ValueError("cost must be symmetric, got a matrix that is not")
-        if values is not None and not np.isfinite(values).all():
-            raise ValueError("cost must be finite for a barycenter, got one that is not")
-    masses = flat(given, masses) if isinstance(given, Grid) else floating("masses", masses)
-    if masses.ndim != 2 or masses.shape[1] != shape[0] or masses.shape[0] == 0:
-        raise ValueError(
-            f"masses must have shape (k, {shape[0]}) for a cost of shape {shape}, "
-            f"got {tuple(masses.shape)}"
-        )
-    count = masses.shape[0]
-    dtype = np.dtype(jnp.result_type(masses.dtype, *(x.dtype for x in jax.tree.leaves(given))))
-    weights = np.full(count, 1 / count, dtype) if weights is None else floating("weights", weights)
-    _check_values(masses, weights, count, dtype)
+    given, masses, weights, dtype = checked_densities(cost, masses, weights)
     epsilon = positive("epsilon", epsilon, dtype=dtype)
     if tol is None:
         tol = DEBIASED if debiased else TOLERANCE[dtype.itemsize]
@@ -179,23 +157,6 @@ def barycenter(
     if isinstance(given, Grid):
         return found._replace(mass=found.mass.reshape(given.shape))
     return found
-
-
-def _check_values(masses: Any, weights: Any, count: int, dtype: np.dtype) -> None:
-    if tuple(weights.shape) != (count,):
-        raise ValueError(f"weights must have shape ({count},), got {tuple(weights.shape)}")
-    slack = 1e-6 if dtype.itemsize == 8 else 1e-4
-    for name, values in (("masses", known(masses)), ("weights", known(weights))):
-        if values is not None and not (np.isfinite(values).all() and (values >= 0).all()):
-            raise ValueError(f"{name} must be finite and not negative")
-    values = known(masses)
-    if values is not None:
-        sums = values.sum(1)
-        if sums.min() <= 0 or sums.max() - sums.min() > slack * sums.max():
-            raise ValueError(f"masses must have equal, positive sums, got {sums}")
-    values = known(weights)
-    if values is not None and abs(float(values.sum()) - 1) > slack:
-        raise ValueError(f"weights must sum to 1, got {float(values.sum())}")
 
 
 class _State(NamedTuple):
@@ -224,7 +185,7 @@ def _solve(
     costs = oriented(cost, masses.dtype, eliminate="columns")
     total = jnp.sum(masses[0])
     sums = jnp.sum(masses, 1)
-    slack = 1e-6 if masses.dtype.itemsize == 8 else 1e-4
+    slack = BALANCE[masses.dtype.itemsize]
     valid = (
         jnp.all((masses >= 0) & jnp.isfinite(masses))
         & jnp.all((weights >= 0) & jnp.isfinite(weights))

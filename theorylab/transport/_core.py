@@ -99,7 +99,7 @@ def finished(
     plan = costs.plan(f, rows, columns, epsilon)
     if extends:
         f = jnp.where(rows > 0, f, costs.extend(plan.g, columns, epsilon))
-    worth = value(f, problem.equations()) + given.total(columns * least)
+    worth = value(f, plan.g, problem.equations()) + given.total(columns * least)
     g = plan.g + least
     mass = jnp.sum(rows)
     shift = (given.total(columns * g) - jnp.sum(rows * f)) / (2 * mass)

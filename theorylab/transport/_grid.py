@@ -170,8 +170,9 @@ class Separable(NamedTuple):
         self, f: jax.Array, g: jax.Array, a: jax.Array, b: jax.Array, epsilon: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Sums (n,), (m,) of the plan of two potentials."""
-        rows = a * jnp.exp((f - self.extend(g, b, epsilon)) / epsilon)
-        return rows, b * jnp.exp((g - self.extend(f, a, epsilon)) / epsilon)
+        plan = self.plan(f, a, b, epsilon)
+        share = jnp.exp((g - plan.g) / epsilon)  # of what column sums ought to be
+        return plan.backward(share), b * share
 
     def apply(
         self,

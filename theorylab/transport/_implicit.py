@@ -68,18 +68,18 @@ def _potential_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.custom_jvp
-def value(f: jax.Array, problem: Problem) -> jax.Array:
-    """The semi-dual at the solution ``f``, whose derivative does not see that f moves."""
-    return _semi_dual(f, problem)
+def value(f: jax.Array, g: jax.Array, problem: Problem) -> jax.Array:
+    """The dual at the solution ``f``, ``g``, whose derivative does not see that they move."""
+    costs, a, b, _ = problem
+    return jnp.sum(a * f) + costs.total(b * g)
 
 
 @value.defjvp
 def _value_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    f, problem = primals
-    return jax.jvp(lambda p: _semi_dual(f, p), (problem,), (tangents[1],))
+    f, _, problem = primals
 
+    def semi_dual(problem: Problem) -> jax.Array:
+        costs, a, b, epsilon = problem
+        return jnp.sum(a * f) + costs.total(b * costs.plan(f, a, b, epsilon).g)
 
-def _semi_dual(f: jax.Array, problem: Problem) -> jax.Array:
-    costs, a, b, epsilon = problem
-    g = costs.plan(f, a, b, epsilon).g
-    return jnp.sum(a * f) + costs.total(b * g)
+    return value(*primals), jax.jvp(semi_dual, (problem,), (tangents[2],))[1]

@@ -90,10 +90,12 @@ class _State(NamedTuple):
 
 def newton(task: Task, *, max_steps: int) -> Outcome:
     """Maximise the semi-dual; ``max_steps`` passes at most."""
+    # The largest cost is looked for once, not in every turn.
+    direct, highest = _direct(task), first_epsilon(task)
     last = jax.lax.while_loop(
         lambda s: s.progress.status == RUNNING,
-        lambda s: _turn(task, s, max_steps),
-        _first(task, max_steps),
+        lambda s: _turn(task, s, max_steps, direct, highest),
+        _first(task, max_steps, direct, highest),
     )
     best = jnp.where(jnp.isfinite(last.progress.best_error), last.progress.best, last.f)
     return last.progress._replace(best=best).outcome()
@@ -101,12 +103,13 @@ def newton(task: Task, *, max_steps: int) -> Outcome:
 
 def _direct(task: Task) -> jax.Array:
     """Whether to try without stages first."""
-    possible = task.costs.cheap and not task.warm
-    return possible & (task.epsilon >= LARGE * task.costs.largest())
+    if task.warm or not task.costs.cheap:
+        return jnp.bool_(False)
+    return task.epsilon >= LARGE * task.costs.largest()
 
 
-def _first(task: Task, max_steps: int) -> _State:
-    f, direct = task.start, _direct(task)
+def _first(task: Task, max_steps: int, direct: jax.Array, highest: jax.Array) -> _State:
+    f = task.start
     zero, none = jnp.zeros((), f.dtype), jnp.int32(0)
     return _State(
         f=f,
@@ -120,14 +123,14 @@ def _first(task: Task, max_steps: int) -> _State:
         judged=jnp.bool_(False),
         tries=none,
         sweeps=jnp.where(direct, DIRECT, FIRST_SWEEPS).astype(jnp.int32),
-        epsilon=jnp.where(direct, task.epsilon, first_epsilon(task)),
+        epsilon=jnp.where(direct, task.epsilon, highest),
         shift=zero + SHIFT,
         found=jnp.bool_(False),
         progress=begun(f, max_steps),
     )
 
 
-def _turn(task: Task, s: _State, max_steps: int) -> _State:
+def _turn(task: Task, s: _State, max_steps: int, direct: jax.Array, highest: jax.Array) -> _State:
     _, a, b, epsilon, tol, _, _ = task
     dtype = a.dtype
     plan = task.costs.plan(s.trial, a, b, s.epsilon)
@@ -164,8 +167,8 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     running = status == RUNNING
     ended = (reached | lost) & ~final
     # After the first sweeps: are stages needed, or can Newton's method start here?
-    second = (progress.passes == 2) & _direct(task)
-    staged = second & ~(error <= MIDDLE) & (s.epsilon < first_epsilon(task))
+    second = (progress.passes == 2) & direct
+    staged = second & ~(error <= MIDDLE) & (s.epsilon < highest)
     good = second & ~staged
     ended = ended | staged
     swept = accepted & ~ended & ~found & ~good & (s.sweeps > 0)
@@ -195,7 +198,7 @@ def _turn(task: Task, s: _State, max_steps: int) -> _State:
     trial = f + jnp.where(judged, step * direction, jnp.where(moved, move, 0))
     smaller = s.epsilon / FACTOR
     smaller = jnp.where(smaller < 1.5 * epsilon, epsilon, smaller)  # no stage for its own sake
-    smaller = jnp.where(staged, first_epsilon(task), smaller)
+    smaller = jnp.where(staged, highest, smaller)
     f, trial = (jnp.where(staged, task.start, x) for x in (f, trial))
     left = jnp.maximum(s.sweeps - jnp.maximum(made, 1), 0)
     sweeps = jnp.select(
