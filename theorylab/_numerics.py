@@ -33,6 +33,7 @@ Differs from the textbook formulas:
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,14 @@ def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
     y = safe_sqrt(x)
     positive = y > 0
     return y, jnp.where(positive, dx / (2 * jnp.where(positive, y, 1)), 0)
+
+
+def known(x: Any) -> np.ndarray | None:
+    """The values, unless they are being traced."""
+    try:
+        return np.asarray(x)
+    except jax.errors.TracerArrayConversionError:
+        return None
 
 
 def outer_difference(a: Array, b: Array, dtype: DTypeLike) -> Array:

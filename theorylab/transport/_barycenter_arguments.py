@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theorylab._numerics import floating
-from theorylab.transport._arguments import BALANCE, checked_cost, flat, known
+from theorylab._numerics import floating, known
+from theorylab.transport._arguments import BALANCE, checked_cost, flat
 from theorylab.transport._costs import PointCloud
 from theorylab.transport._grid import Grid
 

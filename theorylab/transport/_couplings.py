@@ -31,10 +31,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from theorylab._numerics import known
 from theorylab.transport._arguments import (
     checked_masses,
     checked_points,
-    known,
     positive,
     whole,
 )

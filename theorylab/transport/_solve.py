@@ -13,18 +13,18 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from theorylab._batches import one_by_one
+from theorylab._numerics import known
 from theorylab.transport._arguments import (
     checked_cost,
     checked_masses,
     checked_mesh,
     flat,
-    known,
     positive,
     reachable,
     starting,
     whole,
 )
-from theorylab.transport._batches import one_by_one
 from theorylab.transport._budget import budget
 from theorylab.transport._core import solved
 from theorylab.transport._grid import Grid

@@ -1,8 +1,14 @@
-"""A loop of unknown length in a batch: problems one after the other on CPUs, together elsewhere.
+"""What goes through a batch one after the other on CPUs, and together elsewhere.
 
-Together, every turn takes as long as its slowest problem does: with Newton's method on 16 problems
-of 128 points, three times the products that they need alone. An accelerator has the room for it, a
-CPU has not.
+Two reasons:
+
+- *Loops of unknown length*. Together, every turn takes as long as its slowest problem does: with
+  Newton's method on 16 problems of 128 points, three times the products that they need alone. An
+  accelerator has the room for it, a CPU has not.
+- *Factorizations* (QR, eigenvectors, Cholesky, SVD). Those of a batch are shared out to JAX's pool
+  of threads by a thread of this pool, which waits for them. If all threads do so at a time, they
+  wait for ever (seen with two QRs on two cores, jaxlib 0.10.1). One matrix alone is computed where
+  it is called.
 
 Differs from the paper / reference:
   1. No paper.
@@ -15,7 +21,7 @@ import jax
 
 
 def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of arrays, which under ``vmap`` becomes a loop on CPUs."""
+    """``function`` of arrays, which under ``vmap`` becomes a loop on CPUs; not to be derived."""
     if jax.default_backend() != "cpu":
         return function
     run = jax.custom_batching.custom_vmap(function)
