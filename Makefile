@@ -16,12 +16,12 @@ py  := $(VENV)/bin/python
 env := @sh tools/environment.sh "$(VENV)"
 
 # The settings reach the scripts through the environment, however they were given.
-export PYTHON
+export PYTHON SOAP_JAX SOAP_TORCH
 # An activated environment or a foreign module path must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lint format notebooks docs bench oracles constraints clean
+.PHONY: help figures test lint format notebooks docs bench peers oracles constraints clean
 
 help: ## this list
 	@echo "TheoryLab: make TARGET [NAME=value]"
@@ -64,6 +64,9 @@ bench: ## time TheoryLab against its peers in one run
 	$(env) dev
 	-$(env) interop
 	@"$(py)" -m benchmarks $(ARGS)
+
+peers: ## make the environment of the optimizers' peers, PyTorch among them
+	@bash benchmarks/make_peers.sh
 
 oracles: ## make the frozen reference arrays again, in an environment of their own
 	@bash tests/oracles/make.sh

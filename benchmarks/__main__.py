@@ -9,6 +9,9 @@ from benchmarks import (
     empirical,
     import_time,
     kernels,
+    limits,
+    optim,
+    subspace,
     transport,
     transport_convergence,
 )
@@ -20,6 +23,9 @@ BENCHMARKS: dict[str, Callable[[], Path]] = {
     "empirical": empirical.main,
     "transport": transport.main,
     "transport_convergence": transport_convergence.main,
+    "optim": optim.main,
+    "subspace": subspace.main,
+    "limits": limits.main,
     "import_time": import_time.main,
 }
 

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER_PYTHON = ROOT / ".oracles-venv" / "bin" / "python"
+# The peers of SOAP, PyTorch among them (make_peers.sh).
+SOAP_PYTHON = ROOT / ".peers-venv" / "bin" / "python"
 
 
 def peer_exists() -> bool:
@@ -31,8 +33,9 @@ class Worker:
     """A persistent process; ``ask`` sends a request and waits for its answer."""
 
     def __init__(self, python: str | Path, script: Path, *arguments: str) -> None:
-        # The checkout is importable in our environment only: the peer's has modules of its own.
-        paths = {"PYTHONPATH": str(ROOT)} if Path(python) != PEER_PYTHON else {"PYTHONPATH": ""}
+        # The checkout is importable in our environment only: the peers' have modules of their own.
+        ours = Path(python) not in (PEER_PYTHON, SOAP_PYTHON)
+        paths = {"PYTHONPATH": str(ROOT) if ours else ""}
         self.command = [str(python), str(script), *arguments]
         self.process = subprocess.Popen(
             self.command,

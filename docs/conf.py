@@ -45,18 +45,33 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-ROOMS = ("layers", "kernels", "empirical", "predict", "transport", "data")
+ROOMS = (
+    "layers",
+    "kernels",
+    "empirical",
+    "predict",
+    "transport",
+    "optim",
+    "optim.kappas",
+    "optim.schedules",
+    "parametrization",
+    "parametrization.plots",
+    "limits",
+    "subspace",
+    "data",
+)
 
 
 def public(room: str) -> list[tuple[str, object]]:
     """Public names that a room defines; what it takes from another room is documented there."""
     module = importlib.import_module(f"theorylab.{room}")
+    home = ".".join(module.__name__.split(".")[:2])
     return [
         (name, thing)
         for name, thing in sorted(vars(module).items(), key=lambda item: item[0].lower())
         if not name.startswith("_")
         and not inspect.ismodule(thing)
-        and getattr(thing, "__module__", "").startswith(module.__name__)
+        and getattr(thing, "__module__", "").startswith(home)
     ]
 
 
@@ -87,5 +102,5 @@ GENERATED.mkdir(exist_ok=True)
 for _room in ROOMS:
     write_room(_room)
 write_benchmarks()
-for notebook in ("tour.py", "your_network.py"):
+for notebook in ("tour.py", "your_network.py", "intrinsic_dimension.py", "feature_limits.py"):
     shutil.copy(ROOT / "notebooks" / notebook, GENERATED / notebook)

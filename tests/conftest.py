@@ -10,6 +10,7 @@ import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -17,6 +18,16 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.toml"
+# Beside what is slow, these run in CI as users compile them even where the rest is compiled faster:
+# they ask for more digits than other programs than users' would give, or start programs themselves.
+AS_USERS_COMPILE = (
+    "tests/benchmarks/",
+    "tests/empirical/",
+    "tests/experiments/",
+    "tests/kernels/test_spatial.py",
+    "tests/oracles/test_mp_",
+    "tests/packaging/",
+)
 
 
 # Contexts ---------------------------------------------------------------------------------------
@@ -86,6 +97,29 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path.is_dir() or collection_path.name.startswith(("test_", "conftest")):
         return None
     return True
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config, items):
+    """Mark what CI never runs on programs that were compiled otherwise than users compile them.
+
+    With THEORYLAB_THIRD (0, 1 or 2) only that third of all tests is run, drawn by their names; with
+    THEORYLAB_SLOW_THIRD that third of the slow ones, and all others.
+    """
+    third, slow_third = (os.environ.get(f"THEORYLAB_{name}") for name in ("THIRD", "SLOW_THIRD"))
+    parts = {True: [], False: []}
+    for item in items:
+        own = str(crc32(item.nodeid.encode()) % 3)
+        left_out = third not in (None, own) or (
+            slow_third not in (None, own) and item.get_closest_marker("slow") is not None
+        )
+        parts[not left_out].append(item)
+    if parts[False]:
+        config.hook.pytest_deselected(items=parts[False])
+        items[:] = parts[True]
+    for item in items:
+        if item.get_closest_marker("slow") or item.nodeid.startswith(AS_USERS_COMPILE):
+            item.add_marker("as_users_compile")
 
 
 class _Skips:
