@@ -17,6 +17,8 @@ from theorylab.parametrization import (
     save_base_shapes,
 )
 
+KEY = jax.random.key(0)
+
 
 def leaf(*shape, dtype=jnp.float32):
     return jax.ShapeDtypeStruct(shape, dtype)
@@ -81,6 +83,37 @@ def test_windows_of_convolutions_count_as_inputs_and_do_not_change_ratios():
     spec = infer_specs(conv(4), conv(8), conv(16))["kernel"]
     assert spec.roles == AxisRoles((0, 1, 2), (3,))
     assert (spec.kind, spec.fan_in_ratio, spec.fan_out_ratio) == ("hidden", 4, 4)
+
+
+@pytest.mark.parametrize("library", ["linen", "nnx"])
+@pytest.mark.parametrize(("n_in", "n_out"), [(None, 3), (3, None), (4, None)])
+def test_transposed_kernels_are_told_by_the_bias_beside_them(library, n_in, n_out):
+    from flax import linen, nnx
+
+    def fans(n):
+        return n_in or n, n_out or n
+
+    def kernel(n, transposed, key=KEY):
+        fan_in, fan_out = fans(n)
+        if library == "linen":
+            layer = linen.ConvTranspose(fan_out, (2, 2), transpose_kernel=transposed)
+            return layer.init(key, jnp.zeros((1, 5, 5, fan_in)))["params"]
+        options = {"transpose_kernel": transposed, "rngs": nnx.Rngs(key)}
+        layer = nnx.ConvTranspose(fan_in, fan_out, (2, 2), **options)
+        return nnx.to_pure_dict(nnx.state(layer, nnx.Param))
+
+    def spec(transposed):
+        trees = [jax.eval_shape(lambda n=n: kernel(n, transposed)) for n in (4, 5, 256)]
+        return infer_specs(*trees)["kernel"]
+
+    plain, swapped = spec(False), spec(True)
+    assert plain.roles == AxisRoles((0, 1, 2), (3,))
+    assert swapped.roles == AxisRoles((0, 1, 3), (2,))
+    for name in ("kind", "fan_in_ratio", "fan_out_ratio"):
+        assert getattr(swapped, name) == getattr(plain, name)
+    for transposed, found in ((False, plain), (True, swapped)):
+        drawn = [float(jnp.std(kernel(n, transposed)["kernel"])) for n in (4, 256)]
+        assert drawn[1] / drawn[0] == pytest.approx(found.init_ratio, rel=0.3)
 
 
 @pytest.mark.parametrize("heads_grow", [False, True])

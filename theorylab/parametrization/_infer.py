@@ -198,9 +198,8 @@ def _specs(
             continue
         rule = ruled[name] = ruling(name, checked)
         small, large = tuple(base[1][name].shape), tuple(target[1][name].shape)
-        leaf_in_tree = Leaf(
-            name, keys, len(small), grown[name], by_class.get(name), outputs_by_bias(name, base[1])
-        )
+        made = outputs_by_bias(name, base[1], target[1])
+        leaf_in_tree = Leaf(name, keys, len(small), grown[name], by_class.get(name), made)
         roles, law = roles_of(leaf_in_tree, rule, convention)
         spec = leaf_spec(leaf_in_tree, (small, large), rule, roles, law)
         if name in heads and rule.head is None:

@@ -13,16 +13,20 @@ rank 3, attention       ``query``, ``key``,         no such leaf
                         ``value``: (in, out, out);
                         ``out``: (in, in, out)
 rank >= 3, bias beside  outputs are the last axes   (out, in, ...)
-                        that the bias has as well
+                        that the bias has as well,
+                        or the last axis but one
+                        (``transpose_kernel``)
 rank >= 3, windows      (..., in, out)              (out, in, ...)
 ======================  ==========================  =============================================
 
 A leaf of rank 3 or more without a bias is read as one with windows only if no other axis than
-those two grows with the width; anything else needs a :class:`Rule`. A vector that is summed over
+those two grows with the width; anything else needs a :class:`Rule`. So does a kernel of
+``transpose_kernel`` without a bias, which looks like any other. A vector that is summed over
 (the read-out of a scalar, kept as (n,)) needs one as well, since it looks like a bias.
 
 The initial standard deviations that go with it are those of the libraries: kernels
-:math:`\text{fan-in}^{-1/2}`, vectors none that depends on the width, flax's ``Embed``
+:math:`\text{fan-in}^{-1/2}` (flax's transposed ones, by their order of axes,
+:math:`\text{fan-out}^{-1/2}`), vectors none that depends on the width, flax's ``Embed``
 :math:`\text{out}^{-1/2}`, equinox's biases :math:`\text{fan-in}^{-1/2}` of their weights, and
 recurrent cells of equinox the hidden size to the power -1/2 throughout.
 """
@@ -49,16 +53,26 @@ class Leaf(NamedTuple):
     rank: int
     growing: frozenset[int]
     hint: str | None
-    outputs: int | None  # how many last axes the bias beside it has as well
+    outputs: tuple[int, ...] | None  # axes, counted from the end, that the bias beside it has too
 
 
-def outputs_by_bias(name: str, leaves: dict[str, Any]) -> int | None:
-    """The rank of the bias beside a kernel, if the kernel ends with the bias's shape."""
-    bias = leaves.get(name.removesuffix("kernel") + "bias") if name.endswith("kernel") else None
-    if bias is None or not 0 < len(bias.shape) < len(leaves[name].shape):
+def outputs_by_bias(name: str, *trees: dict[str, Any]) -> tuple[int, ...] | None:
+    """The axes of a kernel, from its end, that the bias beside it has as well in every tree.
+
+    They are the last ones; or, in transposed convolutions (..., out, in), the last but one.
+    """
+    beside = name.removesuffix("kernel") + "bias"
+    if not name.endswith("kernel") or any(beside not in leaves for leaves in trees):
         return None
-    tail = tuple(leaves[name].shape)[-len(bias.shape) :]
-    return len(bias.shape) if tail == tuple(bias.shape) else None
+    pairs = [(tuple(leaves[name].shape), tuple(leaves[beside].shape)) for leaves in trees]
+    rank = len(pairs[0][1])
+    if not 0 < rank < len(pairs[0][0]):
+        return None
+    if all(kernel[-rank:] == bias for kernel, bias in pairs):
+        return tuple(range(-rank, 0))
+    if rank == 1 and all(len(k) > 2 and k[-2:-1] == bias for k, bias in pairs):
+        return (-2,)
+    return None
 
 
 def _is_vector(leaf: Leaf, rank: int) -> bool:
@@ -90,9 +104,11 @@ def _conventional(leaf: Leaf, kept: list[int], convention: str) -> Found | None:
                 f"Rule({leaf.name!r}, fan_in=(1,), fan_out=(0,))"
             )
         return (tuple(range(1, rank)), (0,), "fan_in") if growing <= {0, 1} else None
-    if leaf.outputs is not None and leaf.outputs < rank:
-        split = rank - leaf.outputs
-        return tuple(range(split)), tuple(range(split, rank)), "fan_in"
+    if leaf.outputs is not None and len(leaf.outputs) < rank:
+        made = tuple(rank + axis for axis in leaf.outputs)
+        # flax draws by the last axis but one, whichever that is.
+        law: InitLaw = "fan_out" if leaf.outputs == (-2,) else "fan_in"
+        return tuple(axis for axis in range(rank) if axis not in made), made, law
     if rank == 3 and above in ATTENTION and 0 in growing:
         fan_in, fan_out = ATTENTION[above]
         return fan_in, fan_out, "fan_in"
