@@ -244,6 +244,8 @@ def bad(match, base, delta, target, error=ValueError, **options):
 
 
 def test_messages_name_the_leaf_both_shapes_and_the_remedy():
+    from flax import linen
+
     w = {"w": leaf(3, 4)}
     wide = {"w": leaf(3, 8)}
     bad(r"'v' of shape \(2,\) that base lacks", w, {**wide, "v": leaf(2)}, wide)
@@ -254,6 +256,9 @@ def test_messages_name_the_leaf_both_shapes_and_the_remedy():
     bad("base and delta have equal shapes.*delta must change", w, w, wide)
     bad(r"delta: 'w' has size zero, shape \(3, 0\)", w, {"w": leaf(3, 0)}, wide)
     bad("target must be a tree with floating-point arrays", w, wide, {"w": 3}, TypeError)
+    bad(
+        "base must hold parameters.*got a Dense module.*eval_shape", linen.Dense(4), w, w, TypeError
+    )
     bad("convention must be one of .*'torch'", w, wide, wide, convention="torch")
     bad("rules must be a sequence", w, wide, wide, TypeError, rules=Rule("w"))
     bad("rules must hold", w, wide, wide, TypeError, rules=["w"])

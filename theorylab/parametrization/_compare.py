@@ -10,6 +10,11 @@ from theorylab.parametrization._leaves import is_weight, named
 def evaluated(what: str, given: Any) -> Any:
     """The tree of a function without arguments; any other tree as it is."""
     if callable(given) and any(leaf is given for leaf in jax.tree.leaves(given)):
+        if hasattr(given, "init") and hasattr(given, "apply"):
+            raise TypeError(
+                f"{what} must hold parameters or their shapes, got a {type(given).__name__} "
+                "module, which has none: give jax.eval_shape(module.init, key, x)"
+            )
         return jax.eval_shape(given)
     return given
 
