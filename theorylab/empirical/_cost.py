@@ -32,8 +32,9 @@ import numpy as np
 from theorylab.empirical._axes import Axes
 from theorylab.empirical._contract import ENTRY_PRICE
 from theorylab.empirical._convolution import Convolution
+from theorylab.empirical._equation import Dot
 from theorylab.empirical._forms import Form, Read, held_entries, pairs_cost
-from theorylab.empirical._jaxpr import Dot, Program, Step, traced
+from theorylab.empirical._jaxpr import Program, Step, traced
 from theorylab.empirical._memory import peak
 from theorylab.empirical._methods import Example
 from theorylab.empirical._terms import COTANGENT

@@ -1,8 +1,8 @@
 """A traced function as a flat program that can be walked backwards and evaluated at any variable.
 
-All knowledge of how JAX writes down a function is in this file: equations, their sub-programs and
-their parameters. ``jax.make_jaxpr`` is public; the objects that it returns are described by duck
-typing, since their types and the parameters of loops change between releases.
+``jax.make_jaxpr`` is public; the objects that it returns are described by duck typing, since their
+types and the parameters of loops change between releases. Single operations are read in the file of
+equations beside this one; no other file knows how JAX writes down a function.
 
 Variables are integers. Calls (``jit``, ``checkpoint``) are inlined, loops (``scan``) hold a program
 of their own, everything else is one step that JAX evaluates.
@@ -22,26 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theorylab.empirical._convolution import Convolution, evaluate
-
-REMATERIALISED = {"checkpoint", "remat", "remat2"}
-CALLS = {"jit", "pjit", "closed_call", "core_call", *REMATERIALISED}
-
-
-class Dot(NamedTuple):
-    """Pairs of axes that a product of two arrays sums over, and pairs that it goes along."""
-
-    contracted: list[tuple[int, int]]
-    batched: list[tuple[int, int]]
-
-
-class Scatter(NamedTuple):
-    """Adding rows of updates at positions along one axis; axis None if it is not that."""
-
-    axis: int | None
-    column: int  # of the positions (..., columns)
-    window: dict[int, int]  # axis of the result -> axis of the updates, which may have that axis
-    clips: bool  # positions outside are moved inside, else dropped
+from theorylab.empirical._convolution import Convolution
+from theorylab.empirical._equation import (
+    CALLS,
+    REMATERIALISED,
+    details_of,
+    evaluator,
+    opened,
+    sub_programs,
+)
 
 
 class Step(NamedTuple):
@@ -54,7 +43,7 @@ class Step(NamedTuple):
     ins: tuple[int, ...]
     outs: tuple[int, ...]
     run: Callable[..., Sequence[Any]] | None
-    details: Any = None  # of the kinds above, or the axes that the operation names
+    details: Any = None  # a Dot, a Scatter, a Convolution, or the axes that the operation names
     inner: tuple["Program", ...] = ()
 
 
@@ -74,7 +63,7 @@ class Program:
         self.rematerialises = False
         self.inputs = [
             self._variable(v.aval, bits)
-            for v, bits in zip(_open(jaxpr).invars, depends, strict=True)
+            for v, bits in zip(opened(jaxpr).invars, depends, strict=True)
         ]
         self.outputs = self._inline(jaxpr, self.inputs)
 
@@ -111,7 +100,7 @@ class Program:
         return bits
 
     def _inline(self, jaxpr: Any, ins: Sequence[int]) -> list[int]:
-        body = _open(jaxpr)
+        body = opened(jaxpr)
         known: dict[Any, int] = dict(zip(body.invars, ins, strict=True))
         for v, value in zip(body.constvars, getattr(jaxpr, "consts", ()), strict=True):
             known[v] = self.constant(value)
@@ -125,17 +114,17 @@ class Program:
 
         for equation in body.eqns:
             given = [variable(v) for v in equation.invars]
-            name, subs = equation.primitive.name, _subs(equation.params.values())
-            if name in CALLS and len(subs) == 1 and len(_open(subs[0]).invars) == len(given):
+            name, subs = equation.primitive.name, sub_programs(equation.params.values())
+            if name in CALLS and len(subs) == 1 and len(opened(subs[0]).invars) == len(given):
                 self.rematerialises |= name in REMATERIALISED
                 outs = self._inline(subs[0], given)
             elif name == "scan" and len(subs) == 1:
                 outs = self._loop(equation, subs[0], given)
             else:
                 outs = [self._variable(v.aval, self._union(given)) for v in equation.outvars]
-                inner = tuple(Program(sub, [0] * len(_open(sub).invars)) for sub in subs)
-                details = _details(equation)
-                run = _evaluator(equation, details)
+                inner = tuple(Program(sub, [0] * len(opened(sub).invars)) for sub in subs)
+                details = details_of(equation)
+                run = evaluator(equation, details)
                 self._append(Step(name, tuple(given), tuple(outs), run, details, inner))
             known.update(zip(equation.outvars, outs, strict=True))
         return [variable(v) for v in body.outvars]
@@ -238,7 +227,7 @@ class Loop:
     """A ``scan``: its body, its arities, and further variables of the body to return stacked."""
 
     def __init__(self, equation: Any, sub: Any, given_bits: list[int]) -> None:
-        body = _open(sub)
+        body = opened(sub)
         outer = [len(v.aval.shape) for v in equation.invars]
         xs = sum(len(v.aval.shape) < n for v, n in zip(body.invars, outer, strict=True))
         outer = [len(v.aval.shape) for v in equation.outvars]
@@ -325,82 +314,3 @@ def _certainly_zero(value: Any) -> bool:
         return not np.any(np.asarray(value))
     except (jax.errors.ConcretizationTypeError, TypeError):
         return False  # known only when it is run, or a random key
-
-
-def _open(jaxpr: Any) -> Any:
-    """The program itself, of one that comes with its constants."""
-    return jaxpr if hasattr(jaxpr, "eqns") and hasattr(jaxpr, "invars") else jaxpr.jaxpr
-
-
-def _subs(values: Iterable[Any]) -> list[Any]:
-    found = []
-    for value in values:
-        if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
-            found.append(value)
-        elif isinstance(value, tuple | list):
-            found += _subs(value)
-    return found
-
-
-def _evaluator(equation: Any, details: Any) -> Callable[..., Sequence[Any]]:
-    """Apply an equation's operation with all its rules (custom derivatives, branches)."""
-    if isinstance(details, Convolution):
-        return lambda *values: [evaluate(details, *values)]
-    primitive = equation.primitive
-
-    def run(*values: Any) -> Sequence[Any]:
-        bound = primitive.get_bind_params(equation.params)
-        functions, params = bound if isinstance(bound, tuple) else ((), bound)
-        out = primitive.bind(*functions, *values, **params)
-        return out if primitive.multiple_results else [out]
-
-    return run
-
-
-def _details(equation: Any) -> Any:
-    params, name = equation.params, equation.primitive.name
-    if name == "reshape":
-        return params.get("dimensions")
-    if name == "transpose":
-        return params["permutation"]
-    if name == "reduce_sum":
-        return params["axes"]
-    if name == "broadcast_in_dim":
-        return params["broadcast_dimensions"]
-    if name == "dot_general":
-        contracted, batched = params["dimension_numbers"]
-        return Dot([*zip(*contracted, strict=True)], [*zip(*batched, strict=True)])
-    if name == "conv_general_dilated":
-        numbers = params["dimension_numbers"]
-        return Convolution(
-            numbers.lhs_spec,
-            numbers.rhs_spec,
-            numbers.out_spec,
-            params["window_strides"],
-            params["padding"],
-            params["lhs_dilation"],
-            params["rhs_dilation"],
-            params["feature_group_count"],
-            params["batch_group_count"],
-            params["precision"],
-            params["preferred_element_type"],
-        )
-    if name in ("scatter-add", "scatter_add"):
-        return _scatter(equation, params["dimension_numbers"])
-    return None
-
-
-def _scatter(equation: Any, numbers: Any) -> Scatter:
-    shape, updates = (equation.invars[k].aval.shape for k in (0, 2))
-    inserted = set(numbers.inserted_window_dims)
-    whole = [axis for axis in range(len(shape)) if axis not in inserted]
-    window = dict(zip(whole, numbers.update_window_dims, strict=False))
-    axes = tuple(numbers.scatter_dims_to_operand_dims)
-    length = {a: updates[window[a]] if a in window else 1 for a in range(len(shape))}
-    # A position along an axis of which all is added is moved to 0 by clipping, and to nothing else.
-    moving = [a for a in axes if length[a] != shape[a]]
-    clips = equation.params["mode"] == jax.lax.GatherScatterMode.CLIP
-    plain = len(moving) == 1 and length[moving[0]] == 1 and (clips or len(axes) == 1)
-    plain = plain and inserted <= set(axes) and not numbers.operand_batching_dims
-    axis = moving[0] if plain else None
-    return Scatter(axis, axes.index(axis) if plain else 0, window, clips)
