@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from theorylab.subspace import _threefry as threefry
+from theorylab.subspace._normal import normals
 
 # Random123's known answers for threefry2x32 with 20 rounds: counter, key, result.
 ANSWERS = [
@@ -23,7 +24,7 @@ def test_the_words_are_the_authors(counter, key, answer):
     assert tuple(int(word) for word in found) == answer
 
 
-@pytest.mark.parametrize("draw", [threefry.words, threefry.uniforms, threefry.normals])
+@pytest.mark.parametrize("draw", [threefry.words, normals])
 def test_an_entry_depends_on_its_place_alone(draw):
     whole = draw(SEED, 1, 0, 1000)
     for start, count in ((0, 7), (64, 129), (998, 2)):
@@ -47,20 +48,10 @@ def test_streams_and_seeds_give_other_numbers():
     assert len({tuple(np.asarray(words).tolist()) for words in draws}) == 4
 
 
-def test_uniform_numbers_reach_neither_end():
-    ends = threefry.open_interval(jnp.array([0, 2**32 - 1], jnp.uint32))
-    np.testing.assert_array_equal(ends, [2.0**-24, 1 - 2.0**-24])
-    largest = jax.scipy.stats.norm.ppf(ends)
-    assert float(jnp.abs(largest).max()) < 5.3
-
-
-def test_uniform_normal_and_sign_have_their_distributions():
+def test_normals_and_signs_have_their_distributions():
     # Kolmogorov-Smirnov and binomial tests of fixed numbers: they pass always or never.
     n = 2**16
-    uniforms = np.asarray(threefry.uniforms(SEED, 3, 0, n))
-    assert uniforms.min() > 0 and uniforms.max() < 1
-    assert scipy.stats.kstest(uniforms, "uniform").pvalue > 0.01
-    assert scipy.stats.kstest(threefry.normals(SEED, 4, 0, n), "norm").pvalue > 0.01
+    assert scipy.stats.kstest(normals(SEED, 4, 0, n), "norm").pvalue > 0.01
     positive = int((threefry.signs(SEED, 5, 0, n, "float32") > 0).sum())
     assert scipy.stats.binomtest(positive, n).pvalue > 0.01
 
@@ -68,14 +59,11 @@ def test_uniform_normal_and_sign_have_their_distributions():
 def test_numbers_do_not_depend_on_x64():
     # Two cached runs of one function would be one and the same: each is compiled anew.
     def draw():
-        return [
-            np.asarray(f(SEED, 6, 64, 100)) for f in (threefry.words, threefry.uniforms)
-        ], np.asarray(threefry.normals(SEED, 6, 64, 100))
+        return [np.asarray(f(SEED, 6, 64, 100)) for f in (threefry.words, normals)]
 
-    (words, uniforms), normals = draw()
+    narrow = draw()
     with jax.enable_x64(True):
-        (words64, uniforms64), normals64 = draw()
-    np.testing.assert_array_equal(words, words64)
-    np.testing.assert_array_equal(uniforms, uniforms64)
-    np.testing.assert_array_equal(normals, normals64)
-    assert normals64.dtype == np.float32
+        wide = draw()
+    for one, other in zip(narrow, wide, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert wide[1].dtype == np.float32

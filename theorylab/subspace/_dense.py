@@ -28,8 +28,9 @@ from jax.typing import DTypeLike
 
 from theorylab.subspace import _chunks as chunks
 from theorylab.subspace._linear import zeros_beside
+from theorylab.subspace._normal import normals
 from theorylab.subspace._projection import Projection, build
-from theorylab.subspace._threefry import normals, signs
+from theorylab.subspace._threefry import signs
 
 _ENTRIES = 2**18
 _NORMALS, _SIGNS = 0, 1  # streams

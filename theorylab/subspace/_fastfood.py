@@ -29,8 +29,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from theorylab.subspace._normal import normals
 from theorylab.subspace._projection import Projection, build
-from theorylab.subspace._threefry import normals, signs, words
+from theorylab.subspace._threefry import signs, words
 from theorylab.subspace._walsh import walsh_hadamard
 
 _SIGNS, _ORDER, _NORMALS = 0, 1, 2  # streams

@@ -40,8 +40,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from theorylab.subspace._normal import normals
 from theorylab.subspace._projection import Projection, build
-from theorylab.subspace._threefry import normals, signs
+from theorylab.subspace._threefry import signs
 
 _SIGNS, _LEFT, _RIGHT = 0, 1, 2  # streams
 _OBLONG = 16

@@ -12,10 +12,6 @@ The function is that of Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 Differs from the paper / reference:
   1. Counters are (i // 2, stream), where i counts words: a stream has 2^33 of them.
   2. Signs take one bit each: word i // 32, from its lowest bit on.
-  3. Uniform numbers take the upper 23 bits of a word plus one half, over 2^23, which is exact in
-     float32: never 0, never 1.
-     Normal ones are their inverse normal distribution function, in float32 whatever theta's dtype
-     is, so that a projection does not depend on whether x64 is on. Their last bits are XLA's.
 """
 
 import jax
@@ -77,20 +73,3 @@ def signs(
     packed = _once(packed)
     bits = (packed[:, None] >> jax.lax.iota("uint32", WORD)[None]) & np.uint32(1)
     return (1 - 2 * bits.astype(dtype)).reshape(-1)[:count]
-
-
-def uniforms(seed: jax.Array, stream: int, start: int | jax.Array, count: int) -> jax.Array:
-    """Numbers uniform on (0, 1), (count,) of float32; an even ``start``."""
-    return open_interval(words(seed, stream, start, count))
-
-
-def open_interval(word: jax.Array) -> jax.Array:
-    """Words as float32 numbers inside of (0, 1)."""
-    upper = (word >> np.uint32(9)).astype("float32")
-    return (upper + np.float32(0.5)) * np.float32(2**-23)
-
-
-def normals(seed: jax.Array, stream: int, start: int | jax.Array, count: int) -> jax.Array:
-    """Standard normal numbers, (count,) of float32, at most 5.3 in size; an even ``start``."""
-    centred = 2 * uniforms(seed, stream, start, count) - 1
-    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(centred)
