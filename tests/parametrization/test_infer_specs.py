@@ -116,6 +116,27 @@ def test_transposed_kernels_are_told_by_the_bias_beside_them(library, n_in, n_ou
         assert drawn[1] / drawn[0] == pytest.approx(found.init_ratio, rel=0.3)
 
 
+def test_biases_are_compared_without_the_axes_of_a_batch():
+    def read(of_kernel, of_bias, **rules):
+        trees = [{"kernel": leaf(*of_kernel(n)), "bias": leaf(*of_bias(n))} for n in (4, 5, 16)]
+        batches = [Rule(name, batch=(axis,)) for name, axis in rules.items()]
+        return infer_specs(*trees, rules=batches)["kernel"]
+
+    for stacked, found in (
+        (read(lambda n: (6, 2, 2, 3, n), lambda n: (6, 3), kernel=0, bias=0), ((1, 2, 4), (3,))),
+        (read(lambda n: (6, 2, 2, n, 3), lambda n: (6, n), kernel=0, bias=0), ((1, 2, 4), (3,))),
+        (read(lambda n: (6, 2, 2, 6, n), lambda n: (6, n), kernel=0, bias=0), ((1, 2, 3), (4,))),
+        (read(lambda n: (2, 2, n, 3, 6), lambda n: (3, 6), kernel=4, bias=1), ((0, 1, 2), (3,))),
+        (read(lambda n: (3, n, 6), lambda n: (n,), kernel=2), ((0,), (1,))),
+    ):
+        assert (stacked.roles.fan_in, stacked.roles.fan_out) == found
+
+
+def test_a_bias_for_each_head_does_not_turn_a_kernel_of_attention():
+    trees = [{"query": {"kernel": leaf(n, 4, 2 * n), "bias": leaf(4)}} for n in (4, 5, 16)]
+    assert infer_specs(*trees)["query"]["kernel"].roles == AxisRoles((0,), (1, 2))
+
+
 @pytest.mark.parametrize("heads_grow", [False, True])
 def test_attention_kernels_of_rank_3_have_groups_of_axes(heads_grow):
     def attention(n):
@@ -256,9 +277,8 @@ def test_messages_name_the_leaf_both_shapes_and_the_remedy():
     bad("base and delta have equal shapes.*delta must change", w, w, wide)
     bad(r"delta: 'w' has size zero, shape \(3, 0\)", w, {"w": leaf(3, 0)}, wide)
     bad("target must be a tree with floating-point arrays", w, wide, {"w": 3}, TypeError)
-    bad(
-        "base must hold parameters.*got a Dense module.*eval_shape", linen.Dense(4), w, w, TypeError
-    )
+    for module in (linen.Dense(4), linen.Dense, lambda: linen.Dense(4)):
+        bad("base must hold parameters.*the module Dense.*eval_shape", module, w, w, TypeError)
     bad("convention must be one of .*'torch'", w, wide, wide, convention="torch")
     bad("rules must be a sequence", w, wide, wide, TypeError, rules=Rule("w"))
     bad("rules must hold", w, wide, wide, TypeError, rules=["w"])
@@ -270,6 +290,9 @@ def test_leaves_whose_axes_have_no_role_name_the_rule_that_they_need():
 
     trees = [model(n) for n in (4, 8, 16)]
     bad(r"'mix' has rank 3, and axes \[0, 1\].*Rule\('mix', fan_in=\(0,\)", *trees)
+    for bias in (leaf(4), leaf(7)):  # no windows: an axis in front grows
+        beside = [{"kernel": leaf(n, *bias.shape, 2 * n), "bias": bias} for n in (4, 8, 16)]
+        bad(r"'kernel' has rank 3, and axes \[0, 2\]", *beside)
     bad("axis 1 of 'mix'.*gives it no role", *trees, rules=[Rule("mix", fan_in=(0,))])
     bad("fan_in of the rule for 'mix' has axis 3, but the leaf has 3", *trees,
         rules=[Rule("mix", fan_in=(3,))])  # fmt: skip

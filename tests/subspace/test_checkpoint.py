@@ -141,4 +141,5 @@ def test_every_kind_gives_its_frozen_numbers():
             p = subspace.rebuild(values, LIKE)
             tree = p.apply(frozen["theta"])
             found = np.concatenate([np.ravel(tree["b"]), np.ravel(tree["w"])])
-            np.testing.assert_allclose(found, frozen[f"{kind}_{scope}"], rtol=0, atol=1e-6)
+            # 1e-6 is promised; what is added in another order moves it by 4e-8.
+            np.testing.assert_allclose(found, frozen[f"{kind}_{scope}"], rtol=0, atol=2e-7)

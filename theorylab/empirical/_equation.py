@@ -1,7 +1,7 @@
 """How JAX writes down one operation: its sub-programs, its parameters, and how to carry it out.
 
-With the file of whole programs beside it, all knowledge of how JAX writes down a function. The
-objects are described by duck typing, since their types and parameters change between releases.
+This file and that of whole programs beside it hold all knowledge of how JAX writes down a function.
+Its objects are described by duck typing, since their types and parameters change between releases.
 """
 
 from collections.abc import Callable, Iterable, Sequence

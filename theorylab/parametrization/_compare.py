@@ -9,14 +9,27 @@ from theorylab.parametrization._leaves import is_weight, named
 
 def evaluated(what: str, given: Any) -> Any:
     """The tree of a function without arguments; any other tree as it is."""
-    if callable(given) and any(leaf is given for leaf in jax.tree.leaves(given)):
-        if hasattr(given, "init") and hasattr(given, "apply"):
-            raise TypeError(
-                f"{what} must hold parameters or their shapes, got a {type(given).__name__} "
-                "module, which has none: give jax.eval_shape(module.init, key, x)"
-            )
-        return jax.eval_shape(given)
-    return given
+    if not callable(given) or all(leaf is not given for leaf in jax.tree.leaves(given)):
+        return given
+    _refuse_module(what, given)
+
+    def tree() -> Any:
+        made = given()
+        _refuse_module(what, made)
+        return made
+
+    return jax.eval_shape(tree)
+
+
+def _refuse_module(what: str, given: Any) -> None:
+    """Say what a module of flax linen lacks: its parameters lie beside it."""
+    is_leaf = any(leaf is given for leaf in jax.tree.leaves(given))
+    if is_leaf and hasattr(given, "init") and hasattr(given, "apply"):
+        name = getattr(given, "__name__", type(given).__name__)
+        raise TypeError(
+            f"{what} must hold parameters or their shapes, got the module {name}, which has none: "
+            "give jax.eval_shape(module.init, key, x)"
+        )
 
 
 def shapes(what: str, given: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def infer_specs(
         target, but not between base and delta; if an axis that grows has no role; for rules with
         axes that a leaf lacks or that have two roles; for leaves of size zero.
     TypeError
-        If rules are no :class:`Rule`, or a tree has no arrays.
+        If rules are no :class:`Rule`, or a tree has no arrays, such as a module of flax linen.
 
     Warns
     -----
@@ -198,7 +198,7 @@ def _specs(
             continue
         rule = ruled[name] = ruling(name, checked)
         small, large = tuple(base[1][name].shape), tuple(target[1][name].shape)
-        made = outputs_by_bias(name, base[1], target[1])
+        made = outputs_by_bias(name, checked, base[1], target[1])
         leaf_in_tree = Leaf(name, keys, len(small), grown[name], by_class.get(name), made)
         roles, law = roles_of(leaf_in_tree, rule, convention)
         spec = leaf_spec(leaf_in_tree, (small, large), rule, roles, law)

@@ -21,7 +21,8 @@ rank >= 3, windows      (..., in, out)              (out, in, ...)
 
 A leaf of rank 3 or more without a bias is read as one with windows only if no other axis than
 those two grows with the width; anything else needs a :class:`Rule`. So does a kernel of
-``transpose_kernel`` without a bias, which looks like any other. A vector that is summed over
+``transpose_kernel`` without a bias, which looks like any other; of stacked layers the batch axes
+must be known by a rule, or the bias says nothing. A vector that is summed over
 (the read-out of a scalar, kept as (n,)) needs one as well, since it looks like a bias.
 
 The initial standard deviations that go with it are those of the libraries: kernels
@@ -34,7 +35,7 @@ recurrent cells of equinox the hidden size to the power -1/2 throughout.
 from typing import Any, NamedTuple
 
 from theorylab.parametrization._leaves import Name
-from theorylab.parametrization._rules import InitLaw, Rule, axes_of
+from theorylab.parametrization._rules import InitLaw, Rule, axes_of, ruling
 from theorylab.parametrization._spec import AxisRoles
 
 CONVENTIONS = ("flax", "equinox")
@@ -56,23 +57,31 @@ class Leaf(NamedTuple):
     outputs: tuple[int, ...] | None  # axes, counted from the end, that the bias beside it has too
 
 
-def outputs_by_bias(name: str, *trees: dict[str, Any]) -> tuple[int, ...] | None:
+def outputs_by_bias(
+    name: str, rules: tuple[Rule, ...], *trees: dict[str, Any]
+) -> tuple[int, ...] | None:
     """The axes of a kernel, from its end, that the bias beside it has as well in every tree.
 
-    They are the last ones; or, in transposed convolutions (..., out, in), the last but one.
+    They are the last ones; or, in transposed convolutions (..., out, in), the last but one. Axes of
+    batches count on neither side.
     """
     beside = name.removesuffix("kernel") + "bias"
     if not name.endswith("kernel") or any(beside not in leaves for leaves in trees):
         return None
-    pairs = [(tuple(leaves[name].shape), tuple(leaves[beside].shape)) for leaves in trees]
+    pairs = [[_kept(k, rules, tuple(leaves[k].shape)) for k in (name, beside)] for leaves in trees]
     rank = len(pairs[0][1])
     if not 0 < rank < len(pairs[0][0]):
         return None
     if all(kernel[-rank:] == bias for kernel, bias in pairs):
         return tuple(range(-rank, 0))
-    if rank == 1 and all(len(k) > 2 and k[-2:-1] == bias for k, bias in pairs):
+    if all(len(kernel) > 2 and kernel[-2:-1] == bias for kernel, bias in pairs):
         return (-2,)
     return None
+
+
+def _kept(name: str, rules: tuple[Rule, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    batch = axes_of(name, "batch", ruling(name, rules).batch or (), len(shape))
+    return tuple(size for axis, size in enumerate(shape) if axis not in batch)
 
 
 def _is_vector(leaf: Leaf, rank: int) -> bool:
@@ -104,11 +113,12 @@ def _conventional(leaf: Leaf, kept: list[int], convention: str) -> Found | None:
                 f"Rule({leaf.name!r}, fan_in=(1,), fan_out=(0,))"
             )
         return (tuple(range(1, rank)), (0,), "fan_in") if growing <= {0, 1} else None
-    if leaf.outputs is not None and len(leaf.outputs) < rank:
-        made = tuple(rank + axis for axis in leaf.outputs)
+    if leaf.outputs == (-2,) and growing <= {last - 1, last}:
         # flax draws by the last axis but one, whichever that is.
-        law: InitLaw = "fan_out" if leaf.outputs == (-2,) else "fan_in"
-        return tuple(axis for axis in range(rank) if axis not in made), made, law
+        return (*range(last - 1), last), (last - 1,), "fan_out"
+    if leaf.outputs is not None and leaf.outputs != (-2,) and len(leaf.outputs) < rank:
+        split = rank - len(leaf.outputs)
+        return tuple(range(split)), tuple(range(split, rank)), "fan_in"
     if rank == 3 and above in ATTENTION and 0 in growing:
         fan_in, fan_out = ATTENTION[above]
         return fan_in, fan_out, "fan_in"

@@ -93,7 +93,7 @@ def rebuild(values: dict[str, Any], like: Any) -> Projection:
     Returns
     -------
     Projection
-        To the bit on the same backend; within 1e-6 on others, where the kind draws normal numbers.
+        To the bit on the same backend and JAX; within 1e-6 on others, which add in another order.
 
     Raises
     ------
