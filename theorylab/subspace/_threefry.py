@@ -26,6 +26,7 @@ ROUNDS_OF_FOUR = 5
 WORD = 32
 
 
+@jax.jit  # not for speed: a projection draws in many places, and here its rounds are traced once
 def threefry(seed: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Two words for every counter (first, second), under a seed of two words."""
 
