@@ -98,7 +98,10 @@ def test_weights_that_rounding_decides_are_reported():
 
             p, q = in_both(weights, *smooth(*case))
             off = error(p.alpha, q.alpha)
-            assert p.status == Status.ILL_CONDITIONED or off < 1e-2, (case, ridge, off)
+            # Where u and v agree up to float32's rounding a weight is 1 and has no effect.
+            same = np.allclose(p.losses, q.losses, rtol=2e-6, atol=0)
+            told = p.status == Status.ILL_CONDITIONED
+            assert told or off < 1e-2 or (same and np.all(p.alpha == 1)), (case, ridge, off)
             trusted += ridge == 1 and p.status == Status.SUCCESS
             wrong += off > 1e-2
     assert wrong > 0
