@@ -160,7 +160,7 @@ def mean_field(
     >>> bool(jnp.abs(predict(state, x) - y).max() < 1e-3)
     True
     """
-    check_optimizer(optimizer)
+    check_optimizer(optimizer, neurons=True)
     bias = None if bias is None else scalar("bias", bias, least=-np.inf)
     sigma_b = scalar("sigma_b", sigma_b)
     d_in, d_out = positive_integer("d_in", d_in), positive_integer("d_out", d_out)

@@ -23,7 +23,8 @@ Muon (the polar factor of the momentum) and full Shampoo (inverse roots of :math
 SOAP runs Adam in the eigenbasis of Shampoo's factors, which is rotated along where eigenvalues
 differ.
 These may have a limit of this kind. How their steps scale with the width, and what the limit is, is
-not worked out here: they are not implemented.
+not worked out here: they are not implemented. Nor are steps entry by entry for the limit of single
+neurons with one hidden layer, where nothing is rotated and they would have one.
 
 Differs from the paper / reference:
   1. The order is that of ``optax.chain(clip_by_global_norm, add_decayed_weights, sgd)``: the decay
@@ -43,10 +44,17 @@ COORDINATE_WISE = frozenset(
 MATRIX_WISE = frozenset("muon shampoo fullshampoo soap".split())
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Refuse all but ``"sgd"``, with the reason."""
+def check_optimizer(optimizer: Any, *, neurons: bool = False) -> None:
+    """Refuse all but ``"sgd"``, with the reason; ``neurons``: a limit of single ones."""
     if isinstance(optimizer, str) and optimizer == "sgd":
         return
+    if neurons:
+        raise ValueError(
+            f"optimizer must be 'sgd' for this limit (momentum, weight_decay, clip are options), "
+            f"got {optimizer!r}. With one that acts on each coordinate a neuron still moves by its "
+            f"own state and the outputs alone, so that there is a limit of this kind; but no other "
+            f"optimizer is implemented"
+        )
     name = optimizer.lower() if isinstance(optimizer, str) else ""
     name = name.replace("_", "").replace("-", "")
     if name in MATRIX_WISE:
