@@ -4,22 +4,17 @@ Every program is one compiled loop over all steps. ``first`` and ``first_cpu`` a
 CPU-seconds of the first call, with compilation.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks._subspace_worker import in_turns
+from benchmarks._answering import Record, answer_requests, in_turns
 from theorylab import limits
-
-Record = dict[str, Any]
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Record]:
@@ -143,29 +138,11 @@ def conditioned(
     return found
 
 
-def status() -> Record:
-    """Versions."""
-    names = ("theorylab", "jax", "jaxlib", "optax")
-    return {"versions": {name: version(name) for name in names}}
-
-
 HANDLERS: dict[str, Callable[..., Record]] = {
-    "status": status,
     "gram": gram,
     "conditioned": conditioned,
 }
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
-    # Whatever a library prints must not get between the answers.
-    out, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = HANDLERS[request.pop("do")](**request)
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(HANDLERS)

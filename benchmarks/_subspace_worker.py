@@ -4,12 +4,8 @@ Programs of one request take turns, round by round, so that a busy machine slows
 is kept of each is its list of wall seconds and of CPU-seconds (all threads), one of each a round.
 """
 
-import json
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -17,25 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks._answering import Record, answer_requests, in_turns
 from theorylab import subspace
 
-Record = dict[str, Any]
 HIGHEST = jax.lax.Precision.HIGHEST
 STORED = "dense, stored"  # the paper's own form, P as an array
-
-
-def in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Record]:
-    """Wall and CPU-seconds of each call in each round; every call is made once before."""
-    found: dict[str, Record] = {name: {"wall": [], "cpu": []} for name in calls}
-    for call in calls.values():
-        jax.block_until_ready(call())
-    for _ in range(rounds):
-        for name, call in calls.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            jax.block_until_ready(call())
-            found[name]["wall"].append(time.perf_counter() - wall)
-            found[name]["cpu"].append(time.process_time() - cpu)
-    return found
 
 
 @jax.jit
@@ -245,14 +227,7 @@ def memory(widths: list[int], batch: int, kind: str, ds: Sequence[int]) -> Recor
     return {"size": size, "own": temporaries(loss, params, *data), "temporaries": found}
 
 
-def status() -> Record:
-    """Versions."""
-    names = ("theorylab", "jax", "jaxlib", "optax")
-    return {"versions": {name: version(name) for name in names}}
-
-
 HANDLERS: dict[str, Callable[..., Record]] = {
-    "status": status,
     "maps": maps,
     "isometry": isometry,
     "steps": steps,
@@ -260,16 +235,5 @@ HANDLERS: dict[str, Callable[..., Record]] = {
 }
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
-    # Whatever a library prints must not get between the answers.
-    out, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = HANDLERS[request.pop("do")](**request)
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(HANDLERS)

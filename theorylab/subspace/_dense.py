@@ -133,7 +133,9 @@ def dense_gaussian(
     -----
     Every call draws D d normals: use it at small sizes, or as a standard for the fast kinds.
     Memory is D floats and one block of about 2^18. Columns have unit norm to rounding, in float32
-    to 1e-6. Singular values lie within about :math:`\sqrt{d / D}` of 1.
+    to 1e-6. Singular values lie within about :math:`\sqrt{d / D}` of 1. Normals come from a table:
+    ``vmap`` over keys that lie spread over the explicit axes of a mesh raises
+    ``ShardingTypeError``; automatic axes and ``shard_map`` do not.
 
     References
     ----------
